@@ -1,0 +1,288 @@
+package fetcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/time/rate"
+
+	"github.com/qsync/qsync/manifest"
+)
+
+// download fetches spans from all sources at once.
+type download struct {
+	restore *restore
+	queue   *queue
+	lanes   []*lane
+	limit   *rate.Limiter // nil means none
+	log     *slog.Logger
+}
+
+// lane is a source in use: its connections and how it does.
+type lane struct {
+	source Source
+	number int
+
+	fetched     atomic.Int64 // bytes
+	connections atomic.Int64 // under way
+	allowed     atomic.Int64 // connections it may have; see tune.go
+	failures    atomic.Int64 // since the last chunk that arrived
+
+	mu    sync.Mutex
+	state string // why it is out of use
+	last  error
+}
+
+// maxSources is how many sources the queue's bit sets have room for.
+const maxSources = 63
+
+// fetch downloads all missing chunks of the wanted files.
+func (r *restore) fetch(ctx context.Context, wanted func(path string) bool) error {
+	todo, bytes := r.missing(wanted)
+	if len(todo) == 0 {
+		return nil
+	}
+	r.progress.toFetch.Add(bytes)
+	d := &download{restore: r, queue: newQueue(todo, len(r.repo.Sources)), log: r.log}
+	if r.opts.RateLimit > 0 {
+		d.limit = rate.NewLimiter(rate.Limit(r.opts.RateLimit), manifest.MaxFrameSize)
+	}
+	for i, s := range r.repo.Sources {
+		d.lanes = append(d.lanes, &lane{source: s, number: i})
+	}
+	r.progress.download.Store(d)
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { d.queue.fail(context.Cause(ctx)) })
+	defer stop()
+	flushed := make(chan error, 1)
+	go func() {
+		err := r.ledger.keepFlushing(ctx)
+		if err != nil {
+			d.queue.fail(err)
+		}
+		flushed <- err
+	}()
+	d.run(ctx)
+	err := d.queue.result(ctx)
+	cancel()
+	// Also what a failed download has brought is kept.
+	if flushErr := errors.Join(<-flushed, r.ledger.flush()); err == nil {
+		err = flushErr
+	}
+	return d.explain(err)
+}
+
+// explain adds what became of each source.
+func (d *download) explain(err error) error {
+	if !errors.Is(err, ErrNoSource) && !errors.Is(err, errMissing) {
+		return err
+	}
+	errs := []error{err}
+	for _, l := range d.lanes {
+		l.mu.Lock()
+		if l.last != nil {
+			errs = append(errs, l.last)
+		}
+		l.mu.Unlock()
+	}
+	return errors.Join(errs...)
+}
+
+// connect works on spans over one connection after the other until there is
+// nothing left to do or the lane has more connections than it is allowed.
+func (d *download) connect(ctx context.Context, l *lane) {
+	defer l.connections.Add(-1)
+	buf := d.restore.buffers.get()
+	defer d.restore.buffers.put(buf)
+	chunk := d.restore.buffers.get()
+	defer d.restore.buffers.put(chunk)
+	for {
+		w := d.queue.take(l.number, func() bool { return l.connections.Load() <= l.allowed.Load() })
+		if w == nil {
+			return
+		}
+		err := d.fetchWork(ctx, l, w, buf, chunk)
+		d.queue.finish(w, l.number, errors.Is(err, ErrNotFound))
+		if err == nil || errors.Is(err, ErrNotFound) {
+			if err != nil {
+				l.note(err)
+			}
+			continue
+		}
+		if !d.judge(ctx, l, err) {
+			return
+		}
+	}
+}
+
+// wrongChunkError says that a source sent bytes that are not the chunk's.
+type wrongChunkError struct{ err error }
+
+func (e *wrongChunkError) Error() string { return e.err.Error() }
+func (e *wrongChunkError) Unwrap() error { return e.err }
+
+// localError says that this machine, not a source, is in the way.
+type localError struct{ err error }
+
+func (e *localError) Error() string { return e.err.Error() }
+func (e *localError) Unwrap() error { return e.err }
+
+// maxFailures is how many failures in a row, with no chunk in between, take a
+// source out of use.
+const maxFailures = 6
+
+// judge decides what an error says about its source, waits if trying again makes
+// sense, and reports whether it does.
+func (d *download) judge(ctx context.Context, l *lane, err error) bool {
+	var local *localError
+	if ctx.Err() != nil {
+		return false
+	}
+	if errors.As(err, &local) {
+		d.queue.fail(err)
+		return false
+	}
+	l.note(err)
+	var wrong *wrongChunkError
+	var permanent *backoff.PermanentError
+	switch failures := l.failures.Add(1); {
+	case errors.As(err, &wrong):
+		d.log.Error("source sends wrong data and is not used any more", "source", l.source.String(), "err", err)
+		d.dropLane(l, "sent wrong data")
+		return false
+	case errors.As(err, &permanent):
+		d.log.Warn("source refuses and is not used any more", "source", l.source.String(), "err", err)
+		d.dropLane(l, "refuses")
+		return false
+	case failures >= maxFailures:
+		d.log.Warn("source keeps failing and is not used any more", "source", l.source.String(), "err", err)
+		d.dropLane(l, "keeps failing")
+		return false
+	default:
+		d.log.Debug("request failed, trying again", "source", l.source.String(), "err", err)
+		pause := &backoff.ExponentialBackOff{
+			InitialInterval: 100 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5, MaxInterval: 5 * time.Second,
+		}
+		pause.Reset()
+		for range failures - 1 {
+			pause.NextBackOff()
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(pause.NextBackOff()):
+			return true
+		}
+	}
+}
+
+func (l *lane) note(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = err
+}
+
+func (d *download) dropLane(l *lane, state string) {
+	l.mu.Lock()
+	l.state = state
+	l.mu.Unlock()
+	d.queue.drop(l.number)
+}
+
+// fetchWork streams a span and writes each chunk once its hash is right. The
+// first chunks of a stream that breaks are kept.
+func (d *download) fetchWork(ctx context.Context, l *lane, w *work, buf, chunkBuf []byte) error {
+	r := d.restore
+	f := &r.table.index.Files[w.file]
+	d.queue.mu.Lock()
+	span := w.span(r.table.index)
+	d.queue.mu.Unlock()
+	fail := func(chunk int, err error) error {
+		return fmt.Errorf("fetch %s from %s: chunk %d of %s: %w", span.Key, l.source, chunk, f.Path, err)
+	}
+	out, err := r.tree.open(w.file)
+	if err != nil {
+		return &localError{err}
+	}
+	defer out.Close() //nolint:errcheck // synced by name before a mark says so
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the request of work that was cut short
+	if err := d.throttle(ctx, int(f.Frames[w.next])); err != nil {
+		return err
+	}
+	body, err := l.source.Open(ctx, span)
+	if err != nil {
+		return fail(w.next, err)
+	}
+	defer body.Close() //nolint:errcheck // only read from
+	for more := true; more; more = d.queue.advance(w) {
+		if w.next > w.begin {
+			if err := d.throttle(ctx, int(f.Frames[w.next])); err != nil {
+				return err
+			}
+		}
+		frame := buf[:f.Frames[w.next]]
+		n, err := io.ReadFull(body, frame)
+		l.fetched.Add(int64(n))
+		r.progress.fetched.Add(int64(n))
+		if err != nil {
+			return fail(w.next, err)
+		}
+		if err := d.keep(out, w, frame, chunkBuf); err != nil {
+			return fail(w.next, err)
+		}
+		l.failures.Store(0)
+	}
+	return nil
+}
+
+// keep checks a frame's chunk and writes it.
+func (d *download) keep(out *os.File, w *work, frame, buf []byte) error {
+	r := d.restore
+	f := &r.table.index.Files[w.file]
+	if r.held.has(r.table.first[w.file] + int64(w.next)) {
+		return nil
+	}
+	chunk, err := r.frames.Decode(frame, buf, f.ChunkLength(w.next))
+	if err != nil {
+		return &wrongChunkError{err}
+	}
+	if got, want := manifest.Sum(chunk), f.Chunk(w.next); got != want {
+		return &wrongChunkError{fmt.Errorf("digest is %s, want %s", got, want)}
+	}
+	if err := r.tree.writeChunk(out, w.file, w.next, chunk); err != nil {
+		return &localError{err}
+	}
+	if err := r.have(w.file, w.next); err != nil {
+		return &localError{err}
+	}
+	return nil
+}
+
+func (d *download) throttle(ctx context.Context, n int) error {
+	if d.limit == nil {
+		return nil
+	}
+	return d.limit.WaitN(ctx, n)
+}
+
+func (d *download) sourceProgress() []SourceProgress {
+	all := make([]SourceProgress, len(d.lanes))
+	for i, l := range d.lanes {
+		l.mu.Lock()
+		all[i] = SourceProgress{l.source.String(), l.fetched.Load(), int(l.connections.Load()), l.state}
+		l.mu.Unlock()
+	}
+	return all
+}

@@ -1,0 +1,99 @@
+package fetcher
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/dustin/go-humanize"
+	"golang.org/x/sys/unix"
+)
+
+// Plan is what a restore is about to do.
+type Plan struct {
+	Channel      string   `json:"channel"`
+	Version      string   `json:"version"`
+	Target       string   `json:"target"`
+	InPlace      bool     `json:"in_place"`
+	Files        int      `json:"files"`
+	RawBytes     int64    `json:"raw_bytes"`      // of the whole snapshot
+	HeldBytes    int64    `json:"held_bytes"`     // raw bytes that need not be fetched
+	FetchBytes   int64    `json:"fetch_bytes"`    // stored bytes to fetch
+	Requests     int      `json:"requests"`       // spans to ask for
+	RoomBytes    int64    `json:"room_bytes"`     // disk that the rest needs
+	FreeBytes    int64    `json:"free_bytes"`     // disk that is free on the target's mount
+	ReplaceBytes int64    `json:"replaced_bytes"` // of the directory that will be replaced
+	Sources      []string `json:"sources"`
+}
+
+func (r *restore) plan() (*Plan, error) {
+	todo, bytes := r.missing(func(string) bool { return true })
+	p := &Plan{
+		Channel: r.opts.Channel, Version: r.manifest.Version, Target: r.target, InPlace: r.opts.InPlace,
+		Files: r.manifest.Files, RawBytes: r.manifest.RawSize, FetchBytes: bytes, Requests: len(todo),
+	}
+	var missing int64
+	for _, w := range todo {
+		f := &r.table.index.Files[w.file]
+		for i := w.next; i < w.end; i++ {
+			if !r.held.has(r.table.first[w.file]+int64(i)) && !isHole(f, i) {
+				missing += int64(f.ChunkLength(i))
+			}
+		}
+	}
+	p.HeldBytes = p.RawBytes - missing
+	p.RoomBytes = missing
+	if r.opts.InPlace {
+		p.RoomBytes = max(0, missing-r.overwritten())
+	}
+	for _, s := range r.repo.Sources {
+		p.Sources = append(p.Sources, s.String())
+	}
+	var err error
+	p.FreeBytes, err = freeSpace(filepath.Dir(r.target))
+	return p, err
+}
+
+// overwritten is how many bytes of the target's files a restore in place writes over.
+func (r *restore) overwritten() (n int64) {
+	for file := range r.table.index.Files {
+		f := &r.table.index.Files[file]
+		info, err := os.Lstat(filepath.Join(r.target, filepath.FromSlash(f.Path)))
+		if err != nil {
+			continue
+		}
+		n += info.Sys().(*syscall.Stat_t).Blocks * 512
+	}
+	return n
+}
+
+// checkRoom refuses to start what the disk has no room for.
+func (p *Plan) checkRoom() error {
+	if p.RoomBytes <= p.FreeBytes {
+		return nil
+	}
+	return fmt.Errorf("%w on the filesystem of %s: %s are needed, %s are free",
+		ErrNoSpace, p.Target, humanize.IBytes(uint64(p.RoomBytes)), humanize.IBytes(uint64(p.FreeBytes)))
+}
+
+// freeSpace is what may still be written to the filesystem of dir, or of its
+// nearest parent that exists.
+func freeSpace(dir string) (int64, error) {
+	for {
+		var st unix.Statfs_t
+		err := unix.Statfs(dir, &st)
+		if errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir) {
+			dir = filepath.Dir(dir)
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("find free space on %s: %w", dir, err)
+		}
+		return int64(st.Bavail) * st.Bsize, nil
+	}
+}
+
+func deviceOf(info fs.FileInfo) uint64 { return info.Sys().(*syscall.Stat_t).Dev }

@@ -1,0 +1,244 @@
+package fetcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/bits"
+	"sync"
+	"time"
+
+	"github.com/qsync/qsync/manifest"
+)
+
+// work is a run of chunks of one segment that is to be fetched in one request.
+type work struct {
+	file, segment int
+	next, end     int    // chunks of the file; next moves on as they arrive
+	without       uint64 // sources, by number, that do not have it
+	started       time.Time
+	begin         int // chunk that the request under way started at
+}
+
+// queue holds the work of a download. Work is somewhere: waiting, under way, or
+// done.
+type queue struct {
+	mu      sync.Mutex
+	changed *sync.Cond
+	waiting []*work
+	active  map[*work]bool
+	live    uint64 // sources that still serve
+	err     error  // ends the download
+}
+
+func newQueue(waiting []*work, sources int) *queue {
+	q := &queue{waiting: waiting, active: map[*work]bool{}, live: 1<<sources - 1}
+	q.changed = sync.NewCond(&q.mu)
+	return q
+}
+
+// take waits for work that source can do. It returns nil when there will be no
+// more: all is done, the source was dropped, or the download has failed.
+func (q *queue) take(source int, wanted func() bool) *work {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for {
+		if q.err != nil || q.live&(1<<source) == 0 || len(q.waiting)+len(q.active) == 0 || !wanted() {
+			return nil
+		}
+		for i, w := range q.waiting {
+			if w.without&(1<<source) == 0 {
+				q.waiting = append(q.waiting[:i:i], q.waiting[i+1:]...)
+				q.start(w)
+				return w
+			}
+		}
+		if w := q.steal(source); w != nil {
+			return w
+		}
+		q.changed.Wait()
+	}
+}
+
+func (q *queue) start(w *work) {
+	w.started, w.begin = time.Now(), w.next
+	q.active[w] = true
+}
+
+// stealAfter is how long work must be expected to go on for its second half to
+// be given to an idle connection.
+const stealAfter = 2 * time.Second
+
+// steal splits the work under way that is expected to take longest, so that one
+// slow source does not hold up the end.
+func (q *queue) steal(source int) *work {
+	var slowest *work
+	longest := stealAfter
+	for w := range q.active {
+		left, got, age := w.end-w.next, w.next-w.begin, time.Since(w.started)
+		if left < 2 || w.without&(1<<source) != 0 || age < stealAfter {
+			continue
+		}
+		if expected := age / time.Duration(got+1) * time.Duration(left); expected > longest {
+			slowest, longest = w, expected
+		}
+	}
+	if slowest == nil {
+		return nil
+	}
+	middle := slowest.next + (slowest.end-slowest.next+1)/2
+	half := &work{file: slowest.file, segment: slowest.segment, next: middle, end: slowest.end, without: slowest.without}
+	slowest.end = middle
+	q.start(half)
+	return half
+}
+
+// advance says that chunk w.next has arrived, and reports whether more of w is
+// wanted.
+func (q *queue) advance(w *work) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	w.next++
+	return w.next < w.end && q.err == nil
+}
+
+// finish takes back work after a request for it ended, well or not. What is
+// left of it waits again, for another source if this one does not have it.
+func (q *queue) finish(w *work, source int, missing bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.active, w)
+	if missing {
+		w.without |= 1 << source
+	}
+	if w.next < w.end {
+		q.waiting = append([]*work{w}, q.waiting...)
+	}
+	q.checkServed()
+	q.changed.Broadcast()
+}
+
+// drop takes a source out of use.
+func (q *queue) drop(source int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.live &^= 1 << source
+	q.checkServed()
+	q.changed.Broadcast()
+}
+
+// fail ends the download.
+func (q *queue) fail(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.err == nil {
+		q.err = err
+	}
+	q.changed.Broadcast()
+}
+
+// wait returns when all work is done or the download has failed.
+func (q *queue) wait() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.err == nil && len(q.waiting)+len(q.active) > 0 {
+		q.changed.Wait()
+	}
+}
+
+func (q *queue) liveSources() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return bits.OnesCount64(q.live)
+}
+
+// wake lets waiting connections look again, at work to steal or at their number.
+func (q *queue) wake() { q.changed.Broadcast() }
+
+// errMissing says that no source has an object that the index names.
+var errMissing = errors.New("no source has it")
+
+// checkServed ends the download when there is work that no live source has.
+func (q *queue) checkServed() {
+	if q.err != nil {
+		return
+	}
+	for _, w := range q.waiting {
+		if q.live == 0 {
+			q.err = ErrNoSource
+			return
+		}
+		if q.live&^w.without == 0 {
+			q.err = errMissing
+			return
+		}
+	}
+}
+
+// result is how the download ended.
+func (q *queue) result(ctx context.Context) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case q.err != nil:
+		return q.err
+	case len(q.waiting)+len(q.active) > 0:
+		return fmt.Errorf("%w: %d spans are left", ErrNoSource, len(q.waiting)+len(q.active))
+	}
+	return nil
+}
+
+// gapLength is how many bytes of frames that are not needed a request may run
+// over rather than being split in two.
+const gapLength = 64 << 10
+
+// missing makes the work for the chunks of the wanted files that are neither
+// held nor holes, in the order of the index.
+func (r *restore) missing(wanted func(path string) bool) (all []*work, bytes int64) {
+	for file := range r.table.index.Files {
+		f := &r.table.index.Files[file]
+		if !wanted(f.Path) {
+			continue
+		}
+		for s := range f.SegmentCount() {
+			first, n := f.SegmentSpan(s)
+			var last *work
+			gap := int64(0)
+			for i := first; i < first+n; i++ {
+				switch length := int64(f.Frames[i]); {
+				case r.held.has(r.table.first[file] + int64(i)), isHole(f, i):
+					gap += length
+				case last != nil && gap <= gapLength:
+					last.end = i + 1
+					bytes += gap + length
+					gap = 0
+				default:
+					last = &work{file: file, segment: s, next: i, end: i + 1}
+					all = append(all, last)
+					bytes += length
+					gap = 0
+				}
+			}
+		}
+	}
+	return all, bytes
+}
+
+// span is what to ask a source for.
+func (w *work) span(x *manifest.Index) Span {
+	f := &x.Files[w.file]
+	first, n := f.SegmentSpan(w.segment)
+	s := Span{Key: manifest.SegmentKey(f.Segment(w.segment))}
+	for i := first; i < first+n; i++ {
+		length := int64(f.Frames[i])
+		s.Size += length
+		if i < w.next {
+			s.Offset += length
+		} else if i < w.end {
+			s.Length += length
+		}
+	}
+	return s
+}

@@ -1,0 +1,325 @@
+package fetcher
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/qsync/qsync/manifest"
+	"github.com/qsync/qsync/manifest/trust"
+)
+
+// Repository is a publisher's tree as seen through several sources, none of
+// which is trusted.
+type Repository struct {
+	Sources []Source
+	Policy  trust.Policy
+	Marks   trust.Marks
+	Now     func() time.Time // nil means time.Now
+	Log     *slog.Logger
+
+	certified struct {
+		sync.Once
+		policy trust.Policy
+		err    error // why the publisher's list of keys was not taken
+	}
+}
+
+func (r *Repository) now() time.Time {
+	if r.Now != nil {
+		return r.Now()
+	}
+	return time.Now()
+}
+
+// policy is the pinned policy, widened by the newest list of keys that the
+// pinned keys have signed, where there is one.
+func (r *Repository) policy(ctx context.Context) (trust.Policy, error) {
+	c := &r.certified
+	c.Do(func() {
+		c.policy = r.Policy
+		var newest int64
+		defer func() {
+			if newest > 0 {
+				c.err = nil // another source had a good one
+			}
+		}()
+		for _, reply := range r.ask(ctx, manifest.KeysKey, manifest.MaxKeysSize) {
+			if reply.err != nil {
+				continue // most publishers have none
+			}
+			policy, keys, err := r.Policy.Certify(reply.body, r.now())
+			if err == nil {
+				err = r.accept(r.Marks.Accept, r.Policy, "keys", keys.Sequence, keys)
+			}
+			if err != nil {
+				c.err = fmt.Errorf("list of keys from %s: %w", reply.source, err)
+				r.Log.Warn("list of keys not taken", "source", reply.source.String(), "err", err)
+				continue
+			}
+			if keys.Sequence > newest {
+				newest, c.policy = keys.Sequence, policy
+			}
+		}
+	})
+	return c.policy, c.err
+}
+
+// reply is what a source answered.
+type reply struct {
+	source Source
+	body   []byte
+	err    error
+}
+
+// ask gets one object from every source at once.
+func (r *Repository) ask(ctx context.Context, key string, limit int64) []reply {
+	replies := make([]reply, len(r.Sources))
+	var wg sync.WaitGroup
+	for i, s := range r.Sources {
+		wg.Go(func() {
+			body, err := getRetrying(ctx, s, key, limit)
+			replies[i] = reply{s, body, err}
+		})
+	}
+	wg.Wait()
+	return replies
+}
+
+// smallObjectTries is how often a small object is asked for before a source is
+// passed over.
+const smallObjectTries = 3
+
+func getRetrying(ctx context.Context, s Source, key string, limit int64) ([]byte, error) {
+	return backoff.Retry(ctx, func() ([]byte, error) {
+		body, err := s.Get(ctx, key, limit)
+		if errors.Is(err, ErrNotFound) {
+			return nil, backoff.Permanent(err)
+		}
+		return body, err
+	}, backoff.WithMaxTries(smallObjectTries), backoff.WithBackOff(&backoff.ExponentialBackOff{
+		InitialInterval: 200 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5, MaxInterval: 2 * time.Second,
+	}))
+}
+
+// Catalog returns the newest catalog that any source holds.
+func (r *Repository) Catalog(ctx context.Context) (*manifest.Catalog, error) {
+	return newest(ctx, r, "catalog", manifest.CatalogKey, manifest.MaxCatalogSize,
+		func(p trust.Policy, note []byte) (signed[*manifest.Catalog], error) {
+			c, err := p.OpenCatalog(note, r.now())
+			if err != nil {
+				return signed[*manifest.Catalog]{}, err
+			}
+			return signed[*manifest.Catalog]{c, c.Sequence}, nil
+		})
+}
+
+// Head returns the newest head of a channel that any source holds.
+func (r *Repository) Head(ctx context.Context, channel string) (*manifest.Head, error) {
+	if err := manifest.CheckChannel(channel); err != nil {
+		return nil, err
+	}
+	return newest(ctx, r, "head "+channel, manifest.HeadKey(channel), manifest.MaxHeadSize,
+		func(p trust.Policy, note []byte) (signed[*manifest.Head], error) {
+			h, err := p.OpenHead(note, channel, r.now())
+			if err != nil {
+				return signed[*manifest.Head]{}, err
+			}
+			return signed[*manifest.Head]{h, h.Sequence}, nil
+		})
+}
+
+// text is what is signed in the format: its Marshal is the signed text.
+type text interface{ Marshal() ([]byte, error) }
+
+// signed is a text whose signatures have been checked.
+type signed[T text] struct {
+	value    T
+	sequence int64
+}
+
+// newest asks all sources for a signed object and keeps the one with the
+// highest sequence, which must not be below the highest ever seen. Sources that
+// lag behind are named: what they hold may still be of use.
+func newest[T text](ctx context.Context, r *Repository, what, key string, limit int64,
+	open func(trust.Policy, []byte) (signed[T], error),
+) (T, error) {
+	var best signed[T]
+	policy, policyErr := r.policy(ctx)
+	sequences := map[Source]int64{}
+	var errs []error
+	for _, reply := range r.ask(ctx, key, limit) {
+		s, err := signed[T]{}, reply.err
+		if err == nil {
+			s, err = open(policy, reply.body)
+		}
+		if err == nil {
+			err = r.accept(r.Marks.Check, policy, what, s.sequence, s.value)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s from %s: %w", what, reply.source, err))
+			continue
+		}
+		sequences[reply.source] = s.sequence
+		if s.sequence > best.sequence {
+			best = s
+		}
+	}
+	if best.sequence == 0 {
+		return best.value, worst(append(errs, policyErr))
+	}
+	for _, err := range errs {
+		r.Log.Warn("source passed over", "err", err)
+	}
+	for s, sequence := range sequences {
+		if sequence < best.sequence {
+			r.Log.Warn("source lags behind", "source", s.String(), "object", what, "sequence", sequence, "newest", best.sequence)
+		}
+	}
+	if err := r.accept(r.Marks.Accept, policy, what, best.sequence, best.value); err != nil {
+		return best.value, fmt.Errorf("%s: %w", what, err)
+	}
+	return best.value, nil
+}
+
+// accept compares a text with the high-water mark by [trust.Marks.Check] or
+// [trust.Marks.Accept].
+func (r *Repository) accept(mark func(trust.Policy, string, int64, []byte) error, p trust.Policy, what string, sequence int64, t text) error {
+	b, err := t.Marshal()
+	if err != nil {
+		return err
+	}
+	return mark(p, what, sequence, b)
+}
+
+// worst joins the errors of all sources so that the one that tells most about
+// the cause gives the class: an untrusted answer before a missing object before
+// a source that could not be reached.
+func worst(errs []error) error {
+	all := errors.Join(errs...)
+	switch {
+	case all == nil:
+		return fmt.Errorf("%w: there are no sources", ErrNoSource)
+	case errors.Is(all, trust.ErrUntrusted), errors.Is(all, context.Canceled):
+		return all
+	case errors.Is(all, ErrNotFound):
+		for _, err := range errs {
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				return fmt.Errorf("%w: %w", ErrNoSource, err)
+			}
+		}
+		return all
+	}
+	return fmt.Errorf("%w: %w", ErrNoSource, all)
+}
+
+// Manifest returns the manifest of a version that the channel's head names; an
+// empty version means the newest.
+func (r *Repository) Manifest(ctx context.Context, channel, version string) (*manifest.Manifest, error) {
+	_, m, err := r.resolve(ctx, channel, version)
+	return m, err
+}
+
+func (r *Repository) resolve(ctx context.Context, channel, version string) (manifest.Digest, *manifest.Manifest, error) {
+	head, err := r.Head(ctx, channel)
+	if err != nil {
+		return manifest.Digest{}, nil, err
+	}
+	snapshot := head.Snapshots[0]
+	if version != "" {
+		found := false
+		for _, s := range head.Snapshots {
+			if s.Version == version {
+				snapshot, found = s, true
+			}
+		}
+		if !found {
+			return manifest.Digest{}, nil, fmt.Errorf("version %s of channel %s: %w", version, channel, ErrNotFound)
+		}
+	}
+	m, err := r.manifest(ctx, channel, snapshot)
+	return snapshot.Manifest, m, err
+}
+
+func (r *Repository) manifest(ctx context.Context, channel string, s manifest.Snapshot) (*manifest.Manifest, error) {
+	body, err := r.object(ctx, manifest.ManifestKey(s.Manifest), s.Manifest, s.Size)
+	if err != nil {
+		return nil, fmt.Errorf("manifest of version %s: %w", s.Version, err)
+	}
+	m, err := manifest.ParseManifest(body)
+	if err != nil {
+		return nil, fmt.Errorf("manifest of version %s: %w", s.Version, err)
+	}
+	if m.Channel != channel || m.Version != s.Version {
+		return nil, fmt.Errorf("%w: the head of %s names %s, whose manifest is of %s %s",
+			trust.ErrUntrusted, channel, s.Version, m.Channel, m.Version)
+	}
+	return m, nil
+}
+
+// Index returns the index of a manifest, and the object that it was read from.
+func (r *Repository) Index(ctx context.Context, m *manifest.Manifest) (*manifest.Index, []byte, error) {
+	object, err := r.object(ctx, manifest.IndexKey(m.Index.Digest), m.Index.Digest, m.Index.Size)
+	if err != nil {
+		return nil, nil, fmt.Errorf("index of version %s: %w", m.Version, err)
+	}
+	x, err := readIndex(m, object)
+	return x, object, err
+}
+
+func readIndex(m *manifest.Manifest, object []byte) (*manifest.Index, error) {
+	x, err := manifest.ReadIndex(bytes.NewReader(object), m.Index.RawSize)
+	if err == nil {
+		err = m.CheckIndex(x)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("index of version %s: %w", m.Version, err)
+	}
+	return x, nil
+}
+
+// object gets an object of known digest and size from the first source that has
+// the right bytes.
+func (r *Repository) object(ctx context.Context, key string, digest manifest.Digest, size int64) ([]byte, error) {
+	var errs []error
+	for _, s := range r.Sources {
+		body, err := backoff.Retry(ctx, func() ([]byte, error) { return readObject(ctx, s, key, size) },
+			backoff.WithMaxTries(smallObjectTries))
+		switch {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("get %s from %s: %w", key, s, err))
+		case manifest.Sum(body) != digest:
+			errs = append(errs, fmt.Errorf("get %s from %s: %w: its digest is %s", key, s, trust.ErrUntrusted, manifest.Sum(body)))
+		default:
+			for _, err := range errs {
+				r.Log.Warn("source passed over", "err", err)
+			}
+			return body, nil
+		}
+	}
+	return nil, worst(errs)
+}
+
+// readObject reads an object whose size is known: no more is read or allocated
+// than that.
+func readObject(ctx context.Context, s Source, key string, size int64) ([]byte, error) {
+	body, err := s.Open(ctx, Span{Key: key, Length: size, Size: size})
+	if err != nil {
+		if errors.Is(err, ErrNotFound) {
+			err = backoff.Permanent(err)
+		}
+		return nil, err
+	}
+	defer body.Close() //nolint:errcheck // only read from
+	object := make([]byte, size)
+	if _, err := io.ReadFull(body, object); err != nil {
+		return nil, fmt.Errorf("read: %w", err)
+	}
+	return object, nil
+}

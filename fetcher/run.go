@@ -1,0 +1,271 @@
+package fetcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/qsync/qsync/manifest"
+	"github.com/qsync/qsync/manifest/database"
+	"github.com/qsync/qsync/manifest/trust"
+)
+
+// Options say what to restore, and where to.
+type Options struct {
+	Repository *Repository
+	Channel    string
+	Version    string // empty means the newest
+	Chain      string // the manifest must be of this chain; empty means any
+	Genesis    string // the manifest must have this genesis; empty means any
+
+	Target  string   // the directory that the snapshot becomes
+	Seeds   []string // directories whose chunks may be reused; the target itself always is
+	InPlace bool     // repair the target's own files: no second copy, no way back
+	KeepOld bool     // keep the directory that was replaced
+	Replace bool     // also replace a directory that does not look like a database
+	DryRun  bool     // stop once the plan is made; writes nothing
+
+	Jobs      int   // most connections over all sources; 0 means DefaultJobs
+	RateLimit int64 // bytes a second; 0 means none
+
+	Confirm  func(*Plan) error // asked before anything is fetched; nil means yes
+	Progress func(Progress)    // called a few times a second
+	Log      *slog.Logger
+}
+
+// Result is what a restore did.
+type Result struct {
+	Manifest     *manifest.Manifest
+	Plan         *Plan
+	FetchedBytes int64 // stored bytes received
+	ReusedBytes  int64 // raw bytes found on disk
+	OldDirectory string
+	Duration     time.Duration
+}
+
+// restore is one restore under way.
+type restore struct {
+	opts     Options
+	repo     *Repository
+	log      *slog.Logger
+	manifest *manifest.Manifest
+	digest   manifest.Digest // of the manifest
+	index    []byte          // the index object
+	table    *table
+	kind     *database.Kind
+
+	target string
+	work   *workDir // nil in a dry run
+	tree   *tree    // nil in a dry run
+	ledger *ledger  // nil in a dry run
+	held   *chunkSet
+
+	frames   *manifest.FrameDecoder
+	buffers  bufferPool
+	progress meter
+}
+
+// Run restores a snapshot into opts.Target, or goes on with a restore that was
+// interrupted. With [Options.DryRun] it only makes the plan.
+func Run(ctx context.Context, opts Options) (*Result, error) {
+	start := time.Now()
+	if n := len(opts.Repository.Sources); n < 1 || n > maxSources {
+		return nil, fmt.Errorf("%w: there are %d sources, want 1 to %d", ErrNoSource, n, maxSources)
+	}
+	target, err := locateTarget(opts.Target)
+	if err != nil {
+		return nil, err
+	}
+	var work *workDir
+	if !opts.DryRun {
+		if work, err = openWorkDir(target); err != nil {
+			return nil, err
+		}
+		defer work.close() //nolint:errcheck // the lock ends with the process at the latest
+	}
+	var skip manifest.Digest
+	for {
+		r, err := begin(ctx, opts, target, work)
+		if err != nil {
+			return nil, err
+		}
+		if r.digest == skip {
+			return nil, fmt.Errorf("version %s of %s: %w: its objects are gone, and no newer version is published",
+				r.manifest.Version, opts.Channel, ErrNoSource)
+		}
+		result, err := r.run(ctx)
+		if errors.Is(err, errMissing) && opts.Version == "" {
+			// The version was pruned while it was fetched. What has arrived
+			// is of use to the next one.
+			r.log.Warn("version is gone from all sources, going on with the next", "version", r.manifest.Version, "err", err)
+			skip = r.digest
+			continue
+		}
+		if errors.Is(err, errMissing) {
+			err = fmt.Errorf("%w: %w", ErrNoSource, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		result.Duration = time.Since(start)
+		return result, nil
+	}
+}
+
+// begin finds out what is to be restored.
+func begin(ctx context.Context, opts Options, target string, work *workDir) (*restore, error) {
+	r := &restore{opts: opts, repo: opts.Repository, log: opts.Log, target: target, work: work}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if r.digest, r.manifest, err = r.repo.resolve(ctx, opts.Channel, opts.Version); err != nil {
+		return nil, err
+	}
+	if err := checkChain(r.manifest, opts); err != nil {
+		return nil, err
+	}
+	if r.kind, err = database.Lookup(r.manifest.Database.Kind); err != nil {
+		return nil, fmt.Errorf("version %s: %w: a newer qsync may know it", r.manifest.Version, err)
+	}
+	var x *manifest.Index
+	if x, r.index, err = r.repo.Index(ctx, r.manifest); err != nil {
+		return nil, err
+	}
+	for i := range x.Files {
+		if why := database.Secret(x.Files[i].Path); why != "" {
+			return nil, fmt.Errorf("index of version %s: %w: it has %s, and %s", r.manifest.Version, trust.ErrUntrusted, x.Files[i].Path, why)
+		}
+	}
+	r.table = newTable(x)
+	r.held = newChunkSet(r.table.chunks())
+	if r.frames, err = manifest.NewFrameDecoder(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func checkChain(m *manifest.Manifest, opts Options) error {
+	if opts.Chain != "" && m.Chain.ID != opts.Chain {
+		return fmt.Errorf("version %s: %w: it is of chain %s, asked for was %s", m.Version, trust.ErrUntrusted, m.Chain.ID, opts.Chain)
+	}
+	if opts.Genesis != "" && m.Chain.Genesis != opts.Genesis {
+		return fmt.Errorf("version %s: %w: its genesis is %q, that of %s is %s",
+			m.Version, trust.ErrUntrusted, m.Chain.Genesis, opts.Chain, opts.Genesis)
+	}
+	return nil
+}
+
+func (r *restore) run(ctx context.Context) (result *Result, err error) {
+	if r.opts.Progress != nil {
+		stop := make(chan struct{})
+		var reporter sync.WaitGroup
+		reporter.Go(func() { r.report(stop) })
+		defer func() { close(stop); reporter.Wait() }()
+	}
+	r.progress.phase.Store(PhaseVerifying)
+	if r.work != nil {
+		if done, err := r.finishSwap(); err != nil || done {
+			return r.result(&Plan{}), err
+		}
+	}
+	if err := r.checkTarget(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if r.tree != nil {
+			err = errors.Join(err, r.tree.close())
+		}
+	}()
+	plan, err := r.prepare(ctx)
+	if err != nil || r.opts.DryRun {
+		return r.result(plan), err
+	}
+	if r.opts.Confirm != nil {
+		if err := r.opts.Confirm(plan); err != nil {
+			return nil, err
+		}
+	}
+	if err := plan.checkRoom(); err != nil {
+		return nil, err
+	}
+	if r.opts.InPlace {
+		if err := r.guard(); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.haveZeros(); err != nil {
+		return nil, err
+	}
+	r.progress.phase.Store(PhaseFetching)
+	if err := r.fetch(ctx, func(p string) bool { return !r.opts.InPlace || !r.kind.IsEntry(p) }); err != nil {
+		return nil, err
+	}
+	r.progress.phase.Store(PhaseFinishing)
+	result = r.result(plan)
+	if r.opts.InPlace {
+		return result, r.finishInPlace(ctx)
+	}
+	result.OldDirectory, err = r.finish()
+	return result, err
+}
+
+func (r *restore) result(plan *Plan) *Result {
+	return &Result{Manifest: r.manifest, Plan: plan, FetchedBytes: r.progress.fetched.Load(), ReusedBytes: r.progress.reused.Load()}
+}
+
+// checkTarget refuses targets that a restore would harm.
+func (r *restore) checkTarget() error {
+	info, err := os.Stat(r.target)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("target: %w", err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("target %s: it is not a directory", r.target)
+	}
+	root, err := os.OpenRoot(r.target)
+	if err != nil {
+		return fmt.Errorf("target: %w", err)
+	}
+	defer root.Close() //nolint:errcheck // only read from
+	empty, known := true, r.opts.Replace || r.kind.Name == "files"
+	err = fs.WalkDir(root.FS(), ".", func(p string, entry fs.DirEntry, err error) error {
+		if err != nil || p == "." {
+			return err
+		}
+		empty = false
+		if why := database.Secret(p); why != "" || database.SecretDirectory(entry.Name()) && entry.IsDir() {
+			return fmt.Errorf("target %s: it has %s, which may be a key of the node: name the database directory alone", r.target, p)
+		}
+		known = known || r.kind.IsEntry(p) || p == inPlaceMarker
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if !empty && !known {
+		return fmt.Errorf("target %s: %w: it is not empty and holds no %s database, and all in it would be replaced",
+			r.target, ErrConsent, r.kind.Name)
+	}
+	if _, err := root.Lstat(inPlaceMarker); err == nil && !r.opts.InPlace {
+		return fmt.Errorf("target %s: %w by a restore in place that was interrupted: run it again with --in-place", r.target, ErrInUse)
+	}
+	if !r.opts.InPlace && isMountPoint(r.target, info) {
+		return fmt.Errorf("target %s: it is a mount point and cannot be swapped: use --in-place, or a directory inside it", r.target)
+	}
+	return checkNotHeld(root)
+}
+
+func isMountPoint(target string, info fs.FileInfo) bool {
+	parent, err := os.Stat(filepath.Dir(target))
+	return err == nil && deviceOf(parent) != deviceOf(info)
+}
