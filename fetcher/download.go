@@ -34,11 +34,12 @@ type lane struct {
 	fetched     atomic.Int64 // bytes
 	connections atomic.Int64 // under way
 	allowed     atomic.Int64 // connections it may have; see tune.go
-	failures    atomic.Int64 // since the last chunk that arrived
 
-	mu    sync.Mutex
-	state string // why it is out of use
-	last  error
+	mu       sync.Mutex
+	failures int       // since the last chunk that arrived
+	failing  time.Time // since when
+	state    string    // why it is out of use
+	last     error
 }
 
 // maxSources is how many sources the queue's bit sets have room for.
@@ -137,9 +138,14 @@ type localError struct{ err error }
 func (e *localError) Error() string { return e.err.Error() }
 func (e *localError) Unwrap() error { return e.err }
 
-// maxFailures is how many failures in a row, with no chunk in between, take a
-// source out of use.
-const maxFailures = 6
+const (
+	// minFailures is how many requests in a row must fail, with no chunk in
+	// between, for a source to be taken out of use.
+	minFailures = 6
+	// DefaultPatience is for how long they must have been failing: a web
+	// server that is restarted fails all connections at once.
+	DefaultPatience = 20 * time.Second
+)
 
 // judge decides what an error says about its source, waits if trying again makes
 // sense, and reports whether it does.
@@ -152,10 +158,10 @@ func (d *download) judge(ctx context.Context, l *lane, err error) bool {
 		d.queue.fail(err)
 		return false
 	}
-	l.note(err)
+	failures, failing := l.fail(err)
 	var wrong *wrongChunkError
 	var permanent *backoff.PermanentError
-	switch failures := l.failures.Add(1); {
+	switch {
 	case errors.As(err, &wrong):
 		d.log.Error("source sends wrong data and is not used any more", "source", l.source.String(), "err", err)
 		d.dropLane(l, "sent wrong data")
@@ -164,7 +170,7 @@ func (d *download) judge(ctx context.Context, l *lane, err error) bool {
 		d.log.Warn("source refuses and is not used any more", "source", l.source.String(), "err", err)
 		d.dropLane(l, "refuses")
 		return false
-	case failures >= maxFailures:
+	case failures >= minFailures && failing >= d.restore.opts.patience():
 		d.log.Warn("source keeps failing and is not used any more", "source", l.source.String(), "err", err)
 		d.dropLane(l, "keeps failing")
 		return false
@@ -174,7 +180,7 @@ func (d *download) judge(ctx context.Context, l *lane, err error) bool {
 			InitialInterval: 100 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5, MaxInterval: 5 * time.Second,
 		}
 		pause.Reset()
-		for range failures - 1 {
+		for range min(failures, minFailures) - 1 {
 			pause.NextBackOff()
 		}
 		select {
@@ -190,6 +196,25 @@ func (l *lane) note(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last = err
+}
+
+// fail counts a failure and returns how many there have been in a row, and for
+// how long.
+func (l *lane) fail(err error) (failures int, failing time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = err
+	if l.failures == 0 {
+		l.failing = time.Now()
+	}
+	l.failures++
+	return l.failures, time.Since(l.failing)
+}
+
+func (l *lane) recovered() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failures = 0
 }
 
 func (d *download) dropLane(l *lane, state string) {
@@ -218,6 +243,7 @@ func (d *download) fetchWork(ctx context.Context, l *lane, w *work, buf, chunkBu
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the request of work that was cut short
+	d.queue.begun(w, cancel)
 	if err := d.throttle(ctx, int(f.Frames[w.next])); err != nil {
 		return err
 	}
@@ -242,7 +268,7 @@ func (d *download) fetchWork(ctx context.Context, l *lane, w *work, buf, chunkBu
 		if err := d.keep(out, w, frame, chunkBuf); err != nil {
 			return fail(w.next, err)
 		}
-		l.failures.Store(0)
+		l.recovered()
 	}
 	return nil
 }

@@ -16,8 +16,13 @@ type work struct {
 	file, segment int
 	next, end     int    // chunks of the file; next moves on as they arrive
 	without       uint64 // sources, by number, that do not have it
-	started       time.Time
-	begin         int // chunk that the request under way started at
+
+	// Of the request under way:
+	started time.Time
+	touched time.Time          // when the last chunk arrived
+	begin   int                // chunk that it started at
+	cancel  context.CancelFunc // ends it
+	twin    *work              // the same chunks, asked for elsewhere as well
 }
 
 // queue holds the work of a download. Work is somewhere: waiting, under way, or
@@ -62,35 +67,58 @@ func (q *queue) take(source int, wanted func() bool) *work {
 
 func (q *queue) start(w *work) {
 	w.started, w.begin = time.Now(), w.next
+	w.touched, w.cancel, w.twin = w.started, func() {}, nil
 	q.active[w] = true
 }
 
-// stealAfter is how long work must be expected to go on for its second half to
-// be given to an idle connection.
-const stealAfter = 2 * time.Second
+const (
+	// stealAfter is how long work must be expected to go on for its second half
+	// to be given to an idle connection.
+	stealAfter = 2 * time.Second
+	// doubleAfter is how long work may stand still before an idle connection
+	// tries the same.
+	doubleAfter = 4 * time.Second
+)
 
-// steal splits the work under way that is expected to take longest, so that one
-// slow source does not hold up the end.
+// steal finds something for an idle connection to do, so that one slow source
+// does not hold up the end: half of the work that is expected to take longest,
+// or else the same as a request that stands still.
 func (q *queue) steal(source int) *work {
-	var slowest *work
+	var slowest, stuck *work
 	longest := stealAfter
 	for w := range q.active {
 		left, got, age := w.end-w.next, w.next-w.begin, time.Since(w.started)
-		if left < 2 || w.without&(1<<source) != 0 || age < stealAfter {
+		if left < 1 || w.twin != nil || w.without&(1<<source) != 0 {
 			continue
 		}
-		if expected := age / time.Duration(got+1) * time.Duration(left); expected > longest {
+		if time.Since(w.touched) > doubleAfter {
+			stuck = w
+		}
+		if expected := age / time.Duration(got+1) * time.Duration(left); left > 1 && age > stealAfter && expected > longest {
 			slowest, longest = w, expected
 		}
 	}
-	if slowest == nil {
-		return nil
+	switch {
+	case slowest != nil:
+		middle := slowest.next + (slowest.end-slowest.next+1)/2
+		half := &work{file: slowest.file, segment: slowest.segment, next: middle, end: slowest.end, without: slowest.without}
+		slowest.end = middle
+		q.start(half)
+		return half
+	case stuck != nil:
+		double := &work{file: stuck.file, segment: stuck.segment, next: stuck.next, end: stuck.end, without: stuck.without}
+		q.start(double)
+		double.twin, stuck.twin = stuck, double
+		return double
 	}
-	middle := slowest.next + (slowest.end-slowest.next+1)/2
-	half := &work{file: slowest.file, segment: slowest.segment, next: middle, end: slowest.end, without: slowest.without}
-	slowest.end = middle
-	q.start(half)
-	return half
+	return nil
+}
+
+// begun notes how to end the request for w.
+func (q *queue) begun(w *work, cancel context.CancelFunc) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	w.cancel = cancel
 }
 
 // advance says that chunk w.next has arrived, and reports whether more of w is
@@ -99,6 +127,7 @@ func (q *queue) advance(w *work) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	w.next++
+	w.touched = time.Now()
 	return w.next < w.end && q.err == nil
 }
 
@@ -107,12 +136,24 @@ func (q *queue) advance(w *work) bool {
 func (q *queue) finish(w *work, source int, missing bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if !q.active[w] {
+		return // its twin was faster
+	}
 	delete(q.active, w)
 	if missing {
 		w.without |= 1 << source
 	}
-	if w.next < w.end {
+	twin := w.twin
+	if twin != nil {
+		w.twin, twin.twin = nil, nil
+		twin.without |= w.without
+	}
+	switch {
+	case w.next < w.end && twin == nil:
 		q.waiting = append([]*work{w}, q.waiting...)
+	case w.next >= w.end && twin != nil:
+		delete(q.active, twin)
+		twin.cancel()
 	}
 	q.checkServed()
 	q.changed.Broadcast()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/qsync/qsync/fetcher"
 	"github.com/qsync/qsync/manifest"
@@ -52,7 +53,10 @@ func sampleFiles() files {
 }
 
 func options(p *publisher, target string, sources ...fetcher.Source) fetcher.Options {
-	return fetcher.Options{Repository: p.repository(sources...), Channel: testChannel, Target: target, Log: testLog(p.t)}
+	return fetcher.Options{
+		Repository: p.repository(sources...), Channel: testChannel, Target: target,
+		Patience: 3 * time.Second, Log: testLog(p.t),
+	}
 }
 
 func mustRun(t *testing.T, opts fetcher.Options) *fetcher.Result {

@@ -33,10 +33,20 @@ type Options struct {
 
 	Jobs      int   // most connections over all sources; 0 means DefaultJobs
 	RateLimit int64 // bytes a second; 0 means none
+	// Patience is how long a source may do nothing but fail before it is given
+	// up; 0 means DefaultPatience.
+	Patience time.Duration
 
 	Confirm  func(*Plan) error // asked before anything is fetched; nil means yes
 	Progress func(Progress)    // called a few times a second
 	Log      *slog.Logger
+}
+
+func (o *Options) patience() time.Duration {
+	if o.Patience > 0 {
+		return o.Patience
+	}
+	return DefaultPatience
 }
 
 // Result is what a restore did.

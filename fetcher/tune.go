@@ -23,6 +23,8 @@ const (
 // work is left. It measures instead of assuming: a disk behind a link of
 // 100 Mbit/s wants two, a CDN far away wants many.
 func (d *download) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var connections, tuners sync.WaitGroup
 	done := make(chan struct{})
 	for _, l := range d.lanes {
@@ -39,6 +41,7 @@ func (d *download) run(ctx context.Context) {
 	d.queue.wait()
 	close(done)
 	tuners.Wait() // nobody starts connections now
+	cancel()      // nobody waits for a source to recover either
 	connections.Wait()
 }
 

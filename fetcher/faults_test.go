@@ -1,0 +1,55 @@
+package fetcher_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"testing"
+
+	"github.com/qsync/qsync/fetcher"
+	"github.com/qsync/qsync/fetcher/source/sourcetest"
+)
+
+// TestFaults restores from each kind of faulty server, alone and beside a good
+// one. Whatever happens, a restore that says it succeeded is exact.
+func TestFaults(t *testing.T) {
+	p := newPublisher(t)
+	want := sampleFiles()
+	p.publish("20261122-040003", want)
+	good := httptest.NewServer(http.FileServer(http.Dir(p.base)))
+	t.Cleanup(good.Close)
+	for _, fault := range sourcetest.Faults {
+		t.Run(fault.Name, func(t *testing.T) {
+			t.Parallel()
+			bad := fault.Serve(t, p.base)
+			t.Run("beside a good one", func(t *testing.T) {
+				target := filepath.Join(t.TempDir(), "db")
+				mustRun(t, options(p, target, openSource(t, bad), openSource(t, good.URL)))
+				sameContent(t, content(t, target), want)
+			})
+			if fault.Name == sourcetest.Stall.Name {
+				return // alone it takes minutes to give up
+			}
+			t.Run("alone", func(t *testing.T) {
+				target := filepath.Join(t.TempDir(), "db")
+				_, err := fetcher.Run(context.Background(), options(p, target, openSource(t, bad)))
+				switch {
+				case fault.Alone && err != nil:
+					t.Error(err)
+				case fault.Alone:
+					sameContent(t, content(t, target), want)
+				case !errors.Is(err, fetcher.ErrNoSource):
+					t.Errorf("error is %v", err)
+				}
+				if fault.Alone {
+					return
+				}
+				// What has arrived is kept, and another source finishes it.
+				mustRun(t, options(p, target, openSource(t, good.URL)))
+				sameContent(t, content(t, target), want)
+			})
+		})
+	}
+}
