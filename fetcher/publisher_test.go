@@ -23,7 +23,7 @@ var testTime = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 // publisher writes published trees, by the format alone.
 type publisher struct {
-	t        *testing.T
+	t        testing.TB
 	base     string // directory of the published tree
 	kind     string
 	signer   note.Signer
@@ -34,7 +34,7 @@ type publisher struct {
 	enc      *manifest.FrameEncoder
 }
 
-func newPublisher(t *testing.T) *publisher {
+func newPublisher(t testing.TB) *publisher {
 	t.Helper()
 	skey, vkey, err := trust.GenerateKey("test.example.org")
 	check(t, err)
@@ -139,18 +139,18 @@ func (p *publisher) repository(sources ...fetcher.Source) *fetcher.Repository {
 	}
 }
 
-func openSource(t *testing.T, url string) fetcher.Source {
+func openSource(t testing.TB, url string) fetcher.Source {
 	t.Helper()
 	s, err := source.Open(url)
 	check(t, err)
 	return s
 }
 
-func testLog(t *testing.T) *slog.Logger {
+func testLog(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +158,7 @@ func check(t *testing.T, err error) {
 }
 
 // content reads a directory back.
-func content(t *testing.T, dir string) files {
+func content(t testing.TB, dir string) files {
 	t.Helper()
 	got := files{}
 	check(t, filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
@@ -174,7 +174,7 @@ func content(t *testing.T, dir string) files {
 }
 
 // sameContent reports the first difference between two trees.
-func sameContent(t *testing.T, got, want files) {
+func sameContent(t testing.TB, got, want files) {
 	t.Helper()
 	for path := range want {
 		if _, ok := got[path]; !ok {
