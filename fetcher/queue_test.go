@@ -1,0 +1,112 @@
+package fetcher
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func always() bool { return true }
+
+func TestQueueStealsHalf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue([]*work{{end: 16}}, 2)
+		slow := q.take(0, always)
+		time.Sleep(3 * time.Second)
+		q.advance(slow) // one chunk in three seconds
+		fast := q.take(1, always)
+		if fast == nil || fast.next != 9 || fast.end != 16 || slow.next != 1 || slow.end != 9 {
+			t.Fatalf("slow has %+v, fast has %+v", slow, fast)
+		}
+		for q.advance(fast) {
+		}
+		q.finish(fast, 1, false)
+		for q.advance(slow) {
+		}
+		q.finish(slow, 0, false)
+		if err := q.result(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestQueueDoublesWhatStandsStill(t *testing.T) {
+	for _, stuckWins := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			q := newQueue([]*work{{end: 1}}, 2)
+			stuck := q.take(0, always)
+			cancelled := map[*work]bool{}
+			q.begun(stuck, func() { cancelled[stuck] = true })
+			time.Sleep(doubleAfter + time.Second)
+			double := q.take(1, always)
+			if double == nil || double.next != 0 || double.end != 1 {
+				t.Fatalf("double is %+v", double)
+			}
+			q.begun(double, func() { cancelled[double] = true })
+			first, second := double, stuck
+			if stuckWins {
+				first, second = stuck, double
+			}
+			q.advance(first)
+			q.finish(first, 0, false)
+			if !cancelled[second] || cancelled[first] {
+				t.Errorf("cancelled: %v", cancelled)
+			}
+			q.finish(second, 1, false) // it gives up, and nothing is left to do again
+			if err := q.result(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestQueueFailedTwin has one of two requests for the same chunks fail: the
+// other goes on, and only when it fails too are they asked for again.
+func TestQueueFailedTwin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue([]*work{{end: 1}}, 2)
+		stuck := q.take(0, always)
+		time.Sleep(doubleAfter + time.Second)
+		double := q.take(1, always)
+		q.finish(double, 1, true)
+		if len(q.waiting) != 0 || !q.active[stuck] {
+			t.Fatalf("waiting %d, active %v", len(q.waiting), q.active)
+		}
+		q.finish(stuck, 0, false)
+		if len(q.waiting) != 1 || q.waiting[0].without != 1<<1 {
+			t.Fatalf("waiting %+v", q.waiting)
+		}
+	})
+}
+
+func TestQueueEnds(t *testing.T) {
+	tests := map[string]struct {
+		do   func(q *queue)
+		want error
+	}{
+		"no source has it": {func(q *queue) {
+			for source := range 2 {
+				q.finish(q.take(source, always), source, true)
+			}
+		}, errMissing},
+		"all sources dropped": {func(q *queue) { q.drop(0); q.drop(1) }, ErrNoSource},
+		"the only one that has it is dropped": {func(q *queue) {
+			q.finish(q.take(0, always), 0, true)
+			q.drop(1)
+		}, errMissing},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			q := newQueue([]*work{{end: 1}}, 2)
+			test.do(q)
+			if err := q.result(context.Background()); !errors.Is(err, test.want) {
+				t.Errorf("error is %v, want %v", err, test.want)
+			}
+			if w := q.take(0, always); w != nil {
+				t.Errorf("it still gives work: %+v", w)
+			}
+		})
+	}
+}
