@@ -1,19 +1,6 @@
 package manifest
 
-import (
-	"bufio"
-	"bytes"
-	"encoding/base64"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"strconv"
-
-	"github.com/klauspost/compress/zstd"
-)
-
-const indexFormat = "qsync index v1"
+import "fmt"
 
 // Index is the table of a snapshot: its files in ascending order of path.
 type Index struct {
@@ -93,7 +80,10 @@ func (f *File) check() error {
 	if err := CheckPath(f.Path); err != nil {
 		return err
 	}
-	if f.Size < 0 || f.Size > MaxFileSize {
+	if f.Size < 0 {
+		return bad(ErrMalformed, "size %d", f.Size)
+	}
+	if f.Size > MaxFileSize {
 		return bad(ErrLimit, "size %d", f.Size)
 	}
 	if f.Mode > 0o777 {
@@ -108,7 +98,10 @@ func (f *File) check() error {
 		return bad(ErrMalformed, "%d chunks need %d bytes of segment digests, there are %d", chunks, want, len(f.Segments))
 	}
 	for i, n := range f.Frames {
-		if n < 1 || n > MaxFrameSize {
+		if n < 1 {
+			return bad(ErrMalformed, "frame %d has no bytes", i)
+		}
+		if n > MaxFrameSize {
 			return bad(ErrLimit, "frame %d has %d bytes", i, n)
 		}
 	}
@@ -131,202 +124,4 @@ func (x *Index) Check() error {
 		}
 	}
 	return checkPaths(x.Files)
-}
-
-// appendLine appends the line of the file. No path that [CheckPath] accepts
-// needs escaping.
-func (f *File) appendLine(b []byte) []byte {
-	b = append(b, `{"path":"`...)
-	b = append(b, f.Path...)
-	b = append(b, `","size":`...)
-	b = strconv.AppendInt(b, f.Size, 10)
-	b = append(b, `,"mode":"`...)
-	b = fmt.Appendf(b, "%04o", f.Mode)
-	b = append(b, `","chunks":"`...)
-	b = base64.StdEncoding.AppendEncode(b, f.Chunks)
-	b = append(b, `","segments":"`...)
-	b = base64.StdEncoding.AppendEncode(b, f.Segments)
-	b = append(b, `","frames":[`...)
-	for i, n := range f.Frames {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = strconv.AppendUint(b, uint64(n), 10)
-	}
-	return append(b, "]}\n"...)
-}
-
-func indexHeader(files int) []byte {
-	return fmt.Appendf(nil, `{"format":%q,"chunk_size":%d,"segment_chunks":%d,"files":%d}`+"\n",
-		indexFormat, ChunkSize, SegmentChunks, files)
-}
-
-// WriteLines writes the index as JSON lines: a header, then a line for each file.
-func (x *Index) WriteLines(w io.Writer) error {
-	if err := x.Check(); err != nil {
-		return err
-	}
-	line := indexHeader(len(x.Files))
-	for i := range x.Files {
-		if _, err := w.Write(line); err != nil {
-			return err
-		}
-		line = x.Files[i].appendLine(line[:0])
-		if len(line) > MaxIndexLine {
-			return fmt.Errorf("%w: file %.80q: its line has %d bytes", ErrLimit, x.Files[i].Path, len(line))
-		}
-	}
-	_, err := w.Write(line)
-	return err
-}
-
-// Marshal returns the index object: the lines, compressed. rawSize is the number
-// of bytes of the lines.
-func (x *Index) Marshal() (object []byte, rawSize int64, err error) {
-	var buf bytes.Buffer
-	enc, err := zstd.NewWriter(&buf, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
-	if err != nil {
-		return nil, 0, fmt.Errorf("make a zstd encoder: %w", err)
-	}
-	count := countingWriter{w: enc}
-	if err := x.WriteLines(&count); err != nil {
-		return nil, 0, err
-	}
-	if err := enc.Close(); err != nil {
-		return nil, 0, fmt.Errorf("compress the index: %w", err)
-	}
-	return buf.Bytes(), count.n, nil
-}
-
-type countingWriter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *countingWriter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
-}
-
-// ReadIndex parses an index object whose digest the caller has checked. rawSize
-// is what the manifest says that it decompresses to.
-func ReadIndex(object io.Reader, rawSize int64) (*Index, error) {
-	if rawSize > MaxIndexRawSize {
-		return nil, fmt.Errorf("%w: index of %d bytes", ErrLimit, rawSize)
-	}
-	dec, err := zstd.NewReader(object, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(MaxIndexWindow))
-	if err != nil {
-		return nil, fmt.Errorf("%w: index: %w", ErrMalformed, err)
-	}
-	defer dec.Close()
-	lines := &io.LimitedReader{R: dec, N: rawSize}
-	x, err := ReadLines(lines)
-	if err != nil {
-		return nil, err
-	}
-	if lines.N > 0 {
-		return nil, fmt.Errorf("%w: index is %d bytes shorter than its manifest says", ErrMalformed, lines.N)
-	}
-	if n, err := io.Copy(io.Discard, io.LimitReader(dec, 1)); n > 0 {
-		return nil, fmt.Errorf("%w: index is longer than its manifest says", ErrLimit)
-	} else if err != nil {
-		return nil, fmt.Errorf("%w: index: %w", ErrMalformed, err)
-	}
-	return x, nil
-}
-
-// ReadLines parses what [Index.WriteLines] writes.
-func ReadLines(r io.Reader) (*Index, error) {
-	br := bufio.NewReaderSize(r, 256<<10)
-	line, err := readLine(br, nil)
-	if err != nil {
-		return nil, fmt.Errorf("index: header: %w", err)
-	}
-	var head struct {
-		Format        string `json:"format"`
-		ChunkSize     int    `json:"chunk_size"`
-		SegmentChunks int    `json:"segment_chunks"`
-		Files         int    `json:"files"`
-	}
-	if err := json.Unmarshal(line, &head); err != nil {
-		return nil, fmt.Errorf("%w: index: header: %w", ErrMalformed, err)
-	}
-	if head.Format != indexFormat || head.ChunkSize != ChunkSize || head.SegmentChunks != SegmentChunks {
-		return nil, fmt.Errorf("%w: index: %q with chunks of %d bytes, %d to a segment",
-			ErrVersion, head.Format, head.ChunkSize, head.SegmentChunks)
-	}
-	if head.Files < 0 || head.Files > MaxFiles {
-		return nil, fmt.Errorf("%w: index: %d files", ErrLimit, head.Files)
-	}
-	if !bytes.Equal(line, indexHeader(head.Files)) {
-		return nil, fmt.Errorf("%w: index: header is not in its one form", ErrMalformed)
-	}
-	x := &Index{}
-	for i := range head.Files {
-		if line, err = readLine(br, line); err != nil {
-			return nil, fmt.Errorf("index: line %d: %w", i+2, err)
-		}
-		f, err := parseFile(line)
-		if err != nil {
-			return nil, fmt.Errorf("index: line %d: %w", i+2, err)
-		}
-		x.Files = append(x.Files, f)
-	}
-	if n, err := br.Read(make([]byte, 1)); n > 0 || (err != nil && err != io.EOF) {
-		return nil, fmt.Errorf("%w: index: data after the last line", ErrMalformed)
-	}
-	return x, x.Check()
-}
-
-// readLine reads a line with its end into buf's memory.
-func readLine(br *bufio.Reader, buf []byte) ([]byte, error) {
-	buf = buf[:0]
-	for {
-		part, err := br.ReadSlice('\n')
-		buf = append(buf, part...)
-		switch {
-		case len(buf) > MaxIndexLine:
-			return nil, fmt.Errorf("%w: line of more than %d bytes", ErrLimit, MaxIndexLine)
-		case err == nil:
-			return buf, nil
-		case !errors.Is(err, bufio.ErrBufferFull):
-			return nil, fmt.Errorf("%w: %w", ErrMalformed, noEOF(err))
-		}
-	}
-}
-
-func noEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
-}
-
-func parseFile(line []byte) (File, error) {
-	s := lineScanner{rest: line}
-	var f File
-	s.literal(`{"path":"`)
-	f.Path = string(s.until('"'))
-	s.literal(`,"size":`)
-	f.Size = s.number(MaxFileSize)
-	s.literal(`,"mode":"`)
-	f.Mode = s.mode()
-	s.literal(`,"chunks":"`)
-	f.Chunks = s.base64()
-	s.literal(`,"segments":"`)
-	f.Segments = s.base64()
-	s.literal(`,"frames":[`)
-	f.Frames = make([]uint32, 0, len(f.Chunks)/DigestSize)
-	for len(f.Frames) < cap(f.Frames) && !s.failed {
-		if len(f.Frames) > 0 {
-			s.literal(",")
-		}
-		f.Frames = append(f.Frames, uint32(s.number(MaxFrameSize)))
-	}
-	s.literal("]}\n")
-	if s.failed || len(s.rest) > 0 {
-		return File{}, fmt.Errorf("%w: not a file's line, at byte %d", ErrMalformed, len(line)-len(s.rest))
-	}
-	return f, nil
 }

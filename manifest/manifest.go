@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"regexp"
-	"time"
 )
 
 const manifestFormat = "qsync manifest v1"
@@ -82,105 +80,6 @@ type Location struct {
 type IPFS struct {
 	Raw  string `json:"raw"`  // CID of the database directory
 	Zstd string `json:"zstd"` // CID of the tree of index and segments
-}
-
-var (
-	channelPattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-	hashPattern    = regexp.MustCompile(`^0x[0-9a-f]{64}$`)
-	kindPattern    = regexp.MustCompile(`^[a-z0-9]{1,32}$`)
-)
-
-// VersionFormat is the layout of a version: the time of the cut in UTC.
-const VersionFormat = "20060102-150405"
-
-// reservedNames are directories of a location, which no channel may be named like.
-var reservedNames = map[string]bool{"manifests": true, "indexes": true, "segments": true, CatalogKey: true, KeysKey: true}
-
-// CheckChannel reports whether name can name a channel or a chain.
-func CheckChannel(name string) error {
-	if len(name) > 128 || !channelPattern.MatchString(name) || reservedNames[name] {
-		return fmt.Errorf("%w: channel %.80q: want lower-case letters, digits and single hyphens", ErrMalformed, name)
-	}
-	return nil
-}
-
-// CheckVersion reports whether v is a time in the form of [VersionFormat].
-func CheckVersion(v string) error {
-	if t, err := time.Parse(VersionFormat, v); err != nil || t.Format(VersionFormat) != v {
-		return fmt.Errorf("%w: version %.80q: want YYYYMMDD-HHMMSS", ErrMalformed, v)
-	}
-	return nil
-}
-
-// FormatTime writes a time as the format does: RFC 3339 in UTC, whole seconds.
-func FormatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-
-// ParseTime reads what [FormatTime] writes.
-func ParseTime(s string) (time.Time, error) {
-	t, err := time.Parse(time.RFC3339, s)
-	if err != nil || FormatTime(t) != s {
-		return time.Time{}, fmt.Errorf("%w: time %.80q: want RFC 3339 in UTC with whole seconds", ErrMalformed, s)
-	}
-	return t, nil
-}
-
-// Check reports whether every field is within its limits.
-func (m *Manifest) Check() error {
-	bad := func(format string, args ...any) error {
-		return fmt.Errorf("%w: manifest: %s", ErrMalformed, fmt.Sprintf(format, args...))
-	}
-	if m.Format != manifestFormat {
-		return fmt.Errorf("%w: manifest: %.80q", ErrVersion, m.Format)
-	}
-	if m.ChunkSize != ChunkSize || m.SegmentChunks != SegmentChunks {
-		return fmt.Errorf("%w: manifest: chunks of %d bytes, %d to a segment", ErrVersion, m.ChunkSize, m.SegmentChunks)
-	}
-	if err := CheckChannel(m.Channel); err != nil {
-		return err
-	}
-	if err := CheckVersion(m.Version); err != nil {
-		return err
-	}
-	if m.Previous != "" {
-		if err := CheckVersion(m.Previous); err != nil {
-			return err
-		}
-	}
-	if _, err := ParseTime(m.Created); err != nil {
-		return err
-	}
-	if err := CheckChannel(m.Chain.ID); err != nil {
-		return err
-	}
-	if m.Chain.Genesis != "" && !hashPattern.MatchString(m.Chain.Genesis) {
-		return bad("genesis %.80q", m.Chain.Genesis)
-	}
-	if m.Block != nil && (m.Block.Number < 0 || !hashPattern.MatchString(m.Block.Hash)) {
-		return bad("block %d %.80q", m.Block.Number, m.Block.Hash)
-	}
-	if !kindPattern.MatchString(m.Database.Kind) {
-		return bad("database kind %.80q", m.Database.Kind)
-	}
-	if m.Database.Directory != "" {
-		if err := CheckPath(m.Database.Directory); err != nil {
-			return err
-		}
-	}
-	for p := range m.Database.VersionFiles {
-		if err := CheckPath(p); err != nil {
-			return err
-		}
-	}
-	if m.Files < 0 || m.Files > MaxFiles || m.RawSize < 0 || m.RawSize > MaxRawSize {
-		return fmt.Errorf("%w: manifest: %d files of %d bytes", ErrLimit, m.Files, m.RawSize)
-	}
-	if m.Chunks < 0 || m.Chunks > ChunkCount(m.RawSize)+int64(m.Files) || m.StoredSize < 0 || m.StoredSize > m.Chunks*MaxFrameSize {
-		return bad("%d chunks of %d bytes, stored in %d", m.Chunks, m.RawSize, m.StoredSize)
-	}
-	if m.Index.Size < 1 || m.Index.Size > MaxIndexSize || m.Index.RawSize < 1 || m.Index.RawSize > MaxIndexRawSize {
-		return fmt.Errorf("%w: manifest: index of %d bytes, %d compressed", ErrLimit, m.Index.RawSize, m.Index.Size)
-	}
-	return nil
 }
 
 // Describe sets what follows from the index: the counts and sizes, and the

@@ -64,8 +64,7 @@ func (h *Head) Marshal() ([]byte, error) {
 	for _, s := range h.Snapshots {
 		fmt.Fprintf(&b, "snapshot %s %s %d\n", s.Version, s.Manifest, s.Size)
 	}
-	_, err := ParseHead([]byte(b.String()))
-	return []byte(b.String()), err
+	return checked([]byte(b.String()))
 }
 
 // ParseHead reads the text of a head whose signature the caller has checked.
@@ -89,9 +88,7 @@ func ParseHead(text []byte) (*Head, error) {
 		h.Snapshots = append(h.Snapshots, s)
 	}
 	lines.check(CheckChannel(h.Channel))
-	if n := len(h.Snapshots); n < 1 || n > MaxSnapshots {
-		lines.check(fmt.Errorf("%w: %d snapshots", ErrLimit, n))
-	}
+	lines.count(len(h.Snapshots), MaxSnapshots, "snapshots")
 	return h, lines.done("head")
 }
 
@@ -102,8 +99,7 @@ func (c *Catalog) Marshal() ([]byte, error) {
 	for _, ch := range c.Channels {
 		fmt.Fprintf(&b, "channel %s %s\n", ch.Chain, ch.Channel)
 	}
-	_, err := ParseCatalog([]byte(b.String()))
-	return []byte(b.String()), err
+	return checked([]byte(b.String()))
 }
 
 // ParseCatalog reads the text of a catalog whose signature the caller has checked.
@@ -124,9 +120,7 @@ func ParseCatalog(text []byte) (*Catalog, error) {
 		seen[w[1]] = true
 		c.Channels = append(c.Channels, CatalogChannel{Chain: w[0], Channel: w[1]})
 	}
-	if n := len(c.Channels); n < 1 || n > MaxChannels {
-		lines.check(fmt.Errorf("%w: %d channels", ErrLimit, n))
-	}
+	lines.count(len(c.Channels), MaxChannels, "channels")
 	return c, lines.done("catalog")
 }
 
@@ -147,8 +141,7 @@ func (k *Keys) Marshal() ([]byte, error) {
 	for _, v := range k.Verifiers {
 		fmt.Fprintf(&b, "key %s\n", v)
 	}
-	_, err := ParseKeys([]byte(b.String()))
-	return []byte(b.String()), err
+	return checked([]byte(b.String()))
 }
 
 // ParseKeys reads the text of a list of keys whose signature the caller has checked.
@@ -160,15 +153,41 @@ func ParseKeys(text []byte) (*Keys, error) {
 	k := &Keys{Publisher: lines.word("publisher"), Sequence: lines.sequence(), Expires: lines.time("expires")}
 	for lines.more() {
 		v := lines.word("key")
+		lines.check(CheckVerifier(v))
 		if n := len(k.Verifiers); n > 0 && k.Verifiers[n-1] >= v {
 			lines.check(fmt.Errorf("%w: keys not in ascending order, or twice", ErrMalformed))
 		}
 		k.Verifiers = append(k.Verifiers, v)
 	}
-	if len(k.Verifiers) == 0 {
-		lines.check(fmt.Errorf("%w: no keys", ErrMalformed))
-	}
+	lines.count(len(k.Verifiers), MaxKeys, "keys")
 	return k, lines.done("keys")
+}
+
+// CheckNoteText reports whether text is a head, a catalog or a list of keys in
+// its one form. Nothing else is ever signed: the first line tells the kinds
+// apart, so that no signature on one is a signature on another.
+func CheckNoteText(text []byte) error {
+	first, _, _ := strings.Cut(string(text), "\n")
+	var err error
+	switch first {
+	case headFormat:
+		_, err = ParseHead(text)
+	case catalogFormat:
+		_, err = ParseCatalog(text)
+	case keysFormat:
+		_, err = ParseKeys(text)
+	default:
+		err = fmt.Errorf("%w: %.80q", ErrVersion, first)
+	}
+	return err
+}
+
+// checked returns a text that was just written, or why it may not be signed.
+func checked(text []byte) ([]byte, error) {
+	if err := CheckNoteText(text); err != nil {
+		return nil, err
+	}
+	return text, nil
 }
 
 // noteReader takes the lines of a signed text apart. It keeps the first error.
@@ -232,6 +251,16 @@ func (r *noteReader) number(s string, most int64) int64 {
 		r.check(fmt.Errorf("%w: number %d", ErrLimit, n))
 	}
 	return n
+}
+
+// count checks that there are 1 to most of something.
+func (r *noteReader) count(n, most int, what string) {
+	switch {
+	case n < 1:
+		r.check(fmt.Errorf("%w: no %s", ErrMalformed, what))
+	case n > most:
+		r.check(fmt.Errorf("%w: %d %s", ErrLimit, n, what))
+	}
 }
 
 func (r *noteReader) sequence() int64 { return r.number(r.word("sequence"), MaxSequence) }

@@ -46,33 +46,47 @@ func CheckPath(p string) error {
 
 // checkPaths reports whether the paths of an index can stand side by side, also
 // where the case of letters does not count: in ascending order, none twice,
-// none a directory of another.
+// none a directory of another. It remembers only directories and paths with
+// capitals, of which a database has few.
 func checkPaths(files []File) error {
-	seen := make(map[string]bool, 2*len(files)) // folded path → it is a file
-	spelt := make(map[string]string)            // folded directory → its spelling
+	capitals := make(map[string]bool) // the folded forms of paths with capitals
+	spelt := make(map[string]string)  // folded directory → its spelling
+	last := ""                        // the directory of the path before
 	for i := range files {
 		p := files[i].Path
 		if i > 0 && files[i-1].Path >= p {
 			return fmt.Errorf("%w: %.80q: not in ascending order, or twice", ErrPath, p)
 		}
-		folded := strings.ToLower(p)
-		if _, dup := seen[folded]; dup {
-			return fmt.Errorf("%w: %.80q: clashes with another path", ErrPath, p)
+		if folded := strings.ToLower(p); folded != p {
+			if capitals[folded] {
+				return fmt.Errorf("%w: %.80q: differs from another path by case only", ErrPath, p)
+			}
+			capitals[folded] = true
 		}
-		seen[folded] = true
-		for j := strings.LastIndexByte(p, '/'); j > 0; j = strings.LastIndexByte(p[:j], '/') {
-			dir, foldedDir := p[:j], folded[:j]
-			if isFile, dup := seen[foldedDir]; dup && isFile {
-				return fmt.Errorf("%w: %.80q: %.80q is a file", ErrPath, p, dir)
-			} else if dup {
-				if spelt[foldedDir] != dir {
-					return fmt.Errorf("%w: %.80q: directory differs from another one by case only", ErrPath, p)
-				}
+		dir := parent(p)
+		for d := dir; d != "" && d != last; d = parent(d) {
+			folded := strings.ToLower(d)
+			if other, known := spelt[folded]; known && other != d {
+				return fmt.Errorf("%w: %.80q: directory %.80q differs from another one by case only", ErrPath, p, d)
+			} else if known {
 				break // its parents are known too
 			}
-			seen[foldedDir] = false
-			spelt[foldedDir] = dir
+			spelt[folded] = d
+		}
+		last = dir
+	}
+	for i := range files {
+		p := files[i].Path
+		folded := strings.ToLower(p)
+		if _, isDirectory := spelt[folded]; isDirectory {
+			return fmt.Errorf("%w: %.80q: is a file and a directory", ErrPath, p)
+		}
+		if folded == p && capitals[p] {
+			return fmt.Errorf("%w: %.80q: differs from another path by case only", ErrPath, p)
 		}
 	}
 	return nil
 }
+
+// parent is the directory that p lies in, empty for none.
+func parent(p string) string { return p[:max(strings.LastIndexByte(p, '/'), 0)] }

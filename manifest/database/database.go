@@ -30,6 +30,10 @@ type Kind struct {
 	// Frozen says that a hardlink together with the length at the cut is a
 	// frozen copy of every file but the mutable ones.
 	Frozen bool
+	// AppendOnlyIf are the settings that the newest options file beside them must
+	// have for the appended files to be so. Where it says otherwise, or there is
+	// none, they are mutable.
+	AppendOnlyIf map[string]string
 
 	patterns []pattern
 	entries  []string // without a file that matches one of these no database opens
@@ -41,13 +45,17 @@ type pattern struct {
 	class Class
 }
 
+const versionFile = "*db_version"
+
 var kinds = []*Kind{
 	{
 		Name: "rocksdb", Lock: "LOCK", Frozen: true,
+		AppendOnlyIf: map[string]string{"recycle_log_file_num": "0", "allow_mmap_writes": "false"},
 		patterns: []pattern{
+			{"*.dbtmp", Foreign}, // not yet renamed to what it will be
 			{"*.sst", Immutable}, {"*.blob", Immutable},
 			{"[0-9]*.log", Appended}, {"MANIFEST-*", Appended},
-			{"CURRENT", Replaced}, {"OPTIONS-*", Replaced}, {"IDENTITY", Replaced}, {"*db_version", Replaced},
+			{"CURRENT", Replaced}, {"OPTIONS-*", Replaced}, {"IDENTITY", Replaced}, {versionFile, Replaced},
 		},
 		entries: []string{"CURRENT"},
 	},
@@ -55,7 +63,7 @@ var kinds = []*Kind{
 		Name: "paritydb", Lock: "lock",
 		patterns: []pattern{
 			{"index_*", Mutable}, {"table_*", Mutable}, {"ref_count_*", Mutable}, {"log[0-9]*", Mutable},
-			{"metadata", Replaced}, {"*db_version", Replaced},
+			{"metadata", Replaced}, {versionFile, Replaced},
 		},
 		entries: []string{"metadata"},
 	},
@@ -64,6 +72,7 @@ var kinds = []*Kind{
 		// (ancient/) are cut back in place when a chain is rewound.
 		Name: "pebble", Lock: "LOCK", Frozen: true,
 		patterns: []pattern{
+			{"*.dbtmp", Foreign}, // not yet renamed to what it will be
 			{"*.sst", Immutable}, {"*.blob", Immutable},
 			{"[0-9]*.log", Mutable}, {"MANIFEST-*", Appended},
 			{"CURRENT", Replaced}, {"OPTIONS-*", Replaced}, {"marker.*", Replaced},
@@ -74,6 +83,7 @@ var kinds = []*Kind{
 	{
 		Name: "leveldb", Lock: "LOCK", Frozen: true,
 		patterns: []pattern{
+			{"*.dbtmp", Foreign}, // not yet renamed to what it will be
 			{"*.ldb", Immutable}, {"*.sst", Immutable},
 			{"[0-9]*.log", Appended}, {"MANIFEST-*", Appended}, {"CURRENT", Replaced},
 		},
@@ -114,6 +124,10 @@ func (k *Kind) Class(p string) Class {
 	return Foreign
 }
 
+// HasEntries reports whether there are files without which no program opens the
+// database.
+func (k *Kind) HasEntries() bool { return len(k.entries) > 0 }
+
 // IsEntry reports whether the file at p is one without which no program opens
 // the database. A restore writes it last.
 func (k *Kind) IsEntry(p string) bool {
@@ -121,6 +135,23 @@ func (k *Kind) IsEntry(p string) bool {
 		ok, _ := path.Match(glob, path.Base(p))
 		return ok
 	})
+}
+
+// IsLock reports whether the file at p is one that some engine holds a lock on.
+func IsLock(p string) bool {
+	return slices.ContainsFunc(kinds, func(k *Kind) bool { return k.Lock != "" && k.Lock == path.Base(p) })
+}
+
+// SecretDirectory reports whether a directory of that name holds keys of a node.
+func SecretDirectory(name string) bool {
+	return slices.Contains(secretDirectories, strings.ToLower(name))
+}
+
+// IsVersion reports whether the file at p says in a few characters which layout
+// of the database it is, so that a node can be told beforehand whether it can open it.
+func (k *Kind) IsVersion(p string) bool {
+	ok, _ := path.Match(versionFile, path.Base(p))
+	return ok && k.Class(p) != Foreign
 }
 
 // secretDirectories hold keys of nodes.
