@@ -1,0 +1,168 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/qsync/qsync/manifest/database"
+)
+
+// maxWorkers bounds the default number of workers: each takes memory, and four
+// compress faster than most networks carry away.
+const maxWorkers = 4
+
+// Run takes a snapshot of a database: see the package's description for the
+// order of its steps. Whatever happens, the node goes on and the fork is removed;
+// what was put in the sink before an error stays there.
+func Run(ctx context.Context, o Options) (_ *Result, err error) {
+	r, err := newRun(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := Recover(ctx, o.Node, o.StateFile); err != nil {
+		return nil, err
+	}
+	before, err := r.look()
+	if err != nil {
+		return nil, err
+	}
+	if len(before.Foreign) > 0 {
+		r.log.Info("files that are not part of the database are left out", "files", len(before.Foreign), "first", before.Foreign[0])
+	}
+	r.setUnchangedAside(before)
+	fork, err := o.Forker.Begin(ctx, before)
+	if err != nil {
+		return nil, fmt.Errorf("fork %s: %w", r.dir, err)
+	}
+	defer func() { err = errors.Join(err, r.release(fork)) }()
+	if err := r.cut(ctx, fork); err != nil {
+		return nil, err
+	}
+	r.log.Info("the database is forked and the node goes on", "fork", fork.String(), "pause", r.pause,
+		"files", len(r.forked.Files), "unchanged", len(r.unchanged.Files))
+	return r.seal(ctx, fork)
+}
+
+// run is one run of Run.
+type run struct {
+	Options
+	dir   string // the database, absolute and free of symbolic links
+	log   *slog.Logger
+	state state
+
+	// The files at the cut: those that the fork holds, and those that are known
+	// to be what they were in the previous version.
+	forked    *Tree
+	unchanged *Tree
+
+	cutAt time.Time
+	pause time.Duration
+	stuck bool // the node could not be resumed
+}
+
+func newRun(o Options) (*run, error) {
+	dir, err := filepath.Abs(o.Database)
+	if err != nil {
+		return nil, err
+	}
+	// The fork must lie beside the directory itself, not beside a link to it.
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return nil, fmt.Errorf("find the database: %w", err)
+	}
+	r := &run{Options: o, dir: dir, log: o.Log}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	if r.Level == 0 {
+		r.Level = 3
+	}
+	if r.Workers == 0 {
+		r.Workers = min(runtime.NumCPU(), maxWorkers)
+	}
+	return r, nil
+}
+
+func (r *run) look() (*Tree, error) {
+	t, err := look(r.dir, r.Kind)
+	if err != nil {
+		return nil, err
+	}
+	return t, t.check()
+}
+
+// setUnchangedAside moves the files that are known unchanged since the previous
+// version out of the tree and returns them. Only files that their engine never writes
+// twice are trusted to their times.
+func (r *run) setUnchangedAside(t *Tree) *Tree {
+	unchanged := &Tree{Dir: t.Dir, Kind: t.Kind}
+	if r.Previous == nil || r.Previous.Index == nil {
+		return unchanged
+	}
+	rest := make([]Entry, 0, len(t.Files))
+	for _, e := range t.Files {
+		stamp, ok := r.Previous.Stamps[e.Path]
+		if ok && e.Class == database.Immutable && stamp == e.Stamp && r.Previous.file(e) != nil {
+			unchanged.Files = append(unchanged.Files, e)
+		} else {
+			rest = append(rest, e)
+		}
+	}
+	t.Files = rest
+	return unchanged
+}
+
+// cut freezes the files between quiesce and resume.
+func (r *run) cut(ctx context.Context, fork Fork) (err error) {
+	r.state = state{Database: r.dir, Node: r.Node.String(), Quiesced: true, Since: time.Now().UTC()}
+	if err := r.state.save(r.StateFile); err != nil {
+		return err
+	}
+	if err := r.hold(ctx, fork); err != nil {
+		return err
+	}
+	r.state.Quiesced = false
+	return r.state.save(r.StateFile)
+}
+
+// hold is the pause. Nothing that can be done before or after it belongs here.
+func (r *run) hold(ctx context.Context, fork Fork) (err error) {
+	start := time.Now()
+	defer func() { // also when Cut panics
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resumeTimeout)
+		defer cancel()
+		if resumeErr := r.Node.Resume(ctx); resumeErr != nil {
+			r.stuck = !errors.Is(resumeErr, ErrNodeGone)
+			err = errors.Join(err, fmt.Errorf("resume %s: %w", r.Node, resumeErr))
+		}
+		r.pause = time.Since(start)
+	}()
+	if err := r.Node.Quiesce(ctx); err != nil {
+		return fmt.Errorf("quiesce %s: %w", r.Node, err)
+	}
+	r.cutAt = time.Now().UTC()
+	if r.forked, err = look(r.dir, r.Kind); err != nil {
+		return err
+	}
+	r.unchanged = r.setUnchangedAside(r.forked)
+	if err := fork.Cut(ctx, r.forked); err != nil {
+		return fmt.Errorf("fork %s: %w", r.dir, err)
+	}
+	return nil
+}
+
+// release removes the fork, and then the record of it. A node that could not be
+// resumed stays on record, so that the next start tries again.
+func (r *run) release(fork Fork) error {
+	if err := fork.Release(); err != nil {
+		return err
+	}
+	if r.stuck {
+		return nil
+	}
+	return removeState(r.StateFile)
+}
