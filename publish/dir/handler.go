@@ -1,0 +1,129 @@
+package dir
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/qsync/qsync/manifest"
+	"github.com/qsync/qsync/publish"
+)
+
+// What caches may do with an answer. Immutable objects are named by their
+// content; the others are what a new version shows in.
+const (
+	cacheForever = "public, max-age=31536000, immutable"
+	cacheShortly = "public, max-age=30"
+)
+
+// Handler serves the objects of the target in base to those who fetch: GET and
+// HEAD, ranges and conditions, no directories, no dot files, nothing outside
+// base even through links.
+func Handler(base string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+			return
+		}
+		err := serve(w, r, base, strings.TrimPrefix(r.URL.Path, "/"))
+		if errors.Is(err, fs.ErrNotExist) {
+			// What is missing now may be published in a moment.
+			w.Header().Set("Cache-Control", "no-store")
+			http.Error(w, "not found", http.StatusNotFound)
+		} else if err != nil {
+			w.Header().Set("Cache-Control", "no-store")
+			http.Error(w, "cannot read the object", http.StatusInternalServerError)
+		}
+	})
+}
+
+func serve(w http.ResponseWriter, r *http.Request, base, key string) error {
+	f, err := open(base, key)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	header := w.Header()
+	header.Set("Content-Type", contentType(key))
+	header.Set("X-Content-Type-Options", "nosniff")
+	if digest, ok := immutable(key); ok {
+		header.Set("Cache-Control", cacheForever)
+		header.Set("ETag", `"`+digest+`"`)
+		// No Last-Modified: a Put of what is there changes it, and the content not.
+		http.ServeContent(w, r, "", time.Time{}, f)
+		return nil
+	}
+	return serveMutable(w, r, f)
+}
+
+// serveMutable answers from one reading: the file may be replaced meanwhile.
+func serveMutable(w http.ResponseWriter, r *http.Request, f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	body, err := io.ReadAll(io.LimitReader(f, publish.MaxMutableSize+1))
+	if err != nil {
+		return err
+	}
+	if len(body) > publish.MaxMutableSize {
+		return fs.ErrNotExist // whatever it is, it is not ours
+	}
+	w.Header().Set("Cache-Control", cacheShortly)
+	w.Header().Set("ETag", `"`+manifest.Sum(body).Hex()+`"`)
+	http.ServeContent(w, r, "", info.ModTime(), bytes.NewReader(body))
+	return nil
+}
+
+// open opens the file of a key, without ever leaving base. Everything that is
+// not such a file does not exist.
+func open(base, key string) (*os.File, error) {
+	if !validKey(key) {
+		return nil, fs.ErrNotExist
+	}
+	root, err := os.OpenRoot(base)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	info, err := root.Stat(key)
+	if err != nil {
+		// A path through a file or out of base is no object either.
+		if !errors.Is(err, fs.ErrPermission) {
+			err = fs.ErrNotExist
+		}
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fs.ErrNotExist
+	}
+	return root.Open(key)
+}
+
+// immutable returns the digest that an object is named by.
+func immutable(key string) (digest string, ok bool) {
+	name, _, _ := strings.Cut(path.Base(key), ".")
+	d, err := manifest.ParseDigest("sha256:" + name)
+	if err != nil {
+		return "", false
+	}
+	return name, key == manifest.SegmentKey(d) || key == manifest.IndexKey(d) || key == manifest.ManifestKey(d)
+}
+
+func contentType(key string) string {
+	switch path.Ext(key) {
+	case ".json":
+		return "application/json"
+	case ".zst":
+		return "application/zstd"
+	default:
+		return "text/plain; charset=utf-8" // head, catalog, keys
+	}
+}

@@ -1,0 +1,109 @@
+package publish_test
+
+import (
+	"encoding/binary"
+	"os"
+	"os/exec"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/qsync/qsync/manifest"
+	"github.com/qsync/qsync/publish"
+	"github.com/qsync/qsync/publish/dir"
+	"github.com/qsync/qsync/publish/targettest"
+)
+
+// maxMemory is what the whole program may need for an index of a million chunks.
+const maxMemory = 300 << 20
+
+// TestMemory publishes a million chunks twice and prunes, in a process of its own.
+func TestMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a million chunks take a while")
+	}
+	const child = "QSYNC_TEST_MEMORY"
+	if os.Getenv(child) != "" {
+		publishMillion(t)
+		return
+	}
+	for name, chunksPerFile := range map[string]int{"one file": 1 << 20, "64 MiB files": 64} {
+		// Maxrss counts from before the exec: this process must be small.
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMemory$", "-test.v")
+		cmd.Env = append(os.Environ(), child+"="+strconv.Itoa(chunksPerFile))
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+		peak := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
+		t.Logf("%s: %d MiB", name, peak>>20)
+		if peak > maxMemory {
+			t.Errorf("%s: peak memory of %d MiB, want at most %d\n%s", name, peak>>20, maxMemory>>20, out)
+		}
+	}
+}
+
+func publishMillion(t *testing.T) {
+	debug.SetMemoryLimit(96 << 20) // as the commands do
+	perFile, err := strconv.Atoi(os.Getenv("QSYNC_TEST_MEMORY"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := os.MkdirTemp("/dev/shm", "qsync-test-")
+	if err != nil {
+		base = t.TempDir()
+	}
+	defer os.RemoveAll(base)
+	target, err := dir.New(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := targettest.NewStage(t, target)
+	for round := range 2 {
+		run, err := s.Publisher.Begin(t.Context(), targettest.Channel)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := million(t, run, perFile, round == 0)
+		if _, err := run.Commit(t.Context(), targettest.NewManifest(round), x); err != nil {
+			t.Fatal(err)
+		}
+		if err := run.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Later = grace + 1
+	mustPrune(t, s.Publisher, keep(1), false)
+}
+
+// million is an index of 2^20 chunks whose frames have one byte each, as far as
+// the publisher can see.
+func million(t *testing.T, run *publish.Run, perFile int, put bool) *manifest.Index {
+	x := &manifest.Index{}
+	var n uint64
+	for path := range (1 << 20) / perFile {
+		f := manifest.File{Path: strconv.Itoa(1<<20 + path), Size: int64(perFile) * manifest.ChunkSize, Mode: 0o644, Frames: make([]uint32, perFile)}
+		f.Chunks = make([]byte, 0, perFile*manifest.DigestSize)
+		for i := range perFile {
+			f.Frames[i] = 1
+			d := manifest.Sum(binary.LittleEndian.AppendUint64(nil, uint64(path*perFile+i)))
+			f.Chunks = append(f.Chunks, d[:]...)
+		}
+		for range perFile / manifest.SegmentChunks {
+			n++
+			body := make([]byte, manifest.SegmentChunks)
+			binary.LittleEndian.PutUint64(body, n)
+			d := manifest.Sum(body)
+			f.Segments = append(f.Segments, d[:]...)
+			if !put {
+				continue
+			}
+			if err := run.Put(t.Context(), d, body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		x.Files = append(x.Files, f)
+	}
+	return x
+}

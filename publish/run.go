@@ -1,0 +1,255 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/gofrs/flock"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/qsync/qsync/manifest"
+)
+
+// Run is one publication on one channel, from Begin to Close.
+type Run struct {
+	p       *Publisher
+	channel string
+	lock    *flock.Flock
+
+	newest   *manifest.Snapshot // that the head names, nil if there is no head
+	manifest *manifest.Manifest
+	index    *manifest.Index
+
+	mu       sync.Mutex
+	put      map[manifest.Digest]putObject // the segments of this run
+	uploaded int64                         // bytes
+}
+
+type putObject struct {
+	size int64
+	sent bool // at least one target did not have it
+}
+
+// Receipt says what a run published.
+type Receipt struct {
+	Version  string
+	Sequence int64 // of the head
+	Manifest manifest.Digest
+
+	// UploadedBytes are those of the segments, index and manifest that were
+	// sent. An object counts once, however many targets it went to.
+	UploadedBytes int64
+	// ReusedBytes are the stored bytes of the segments that the targets had
+	// already, from the previous version, another channel or a broken run. A
+	// segment counts once, however often the index names it.
+	ReusedBytes int64
+}
+
+func (r *Run) load(ctx context.Context) error {
+	head, err := r.p.levelHead(ctx, r.channel)
+	if err != nil || head == nil {
+		return err
+	}
+	if len(head.Snapshots) >= manifest.MaxSnapshots {
+		return fmt.Errorf("the head names %d versions and has no room for another one: prune the channel first", len(head.Snapshots))
+	}
+	r.newest = &head.Snapshots[0]
+	first := r.p.Targets[0]
+	if r.manifest, err = readManifest(ctx, first, r.channel, *r.newest); err != nil {
+		return err
+	}
+	if r.index, err = readIndex(ctx, first, r.manifest); err != nil {
+		return err
+	}
+	return r.p.finishCatalog(ctx, r.manifest.Chain.ID, r.channel)
+}
+
+// Previous returns the newest published version, which every target holds, or
+// nil if there is none. Its segments may be named again without a Put.
+func (r *Run) Previous() (*manifest.Manifest, *manifest.Index) { return r.manifest, r.index }
+
+// Put stores a segment on all targets; where it is already it is kept and its
+// age renewed. The segment is durable when Put returns nil. Put is safe for
+// concurrent use and may be repeated after an error.
+func (r *Run) Put(ctx context.Context, digest manifest.Digest, segment []byte) error {
+	r.mu.Lock()
+	_, done := r.put[digest]
+	r.mu.Unlock()
+	if done {
+		return nil
+	}
+	sent, err := r.store(ctx, object{segmentObject, digest}, segment)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, done := r.put[digest]; done {
+		return nil
+	}
+	size := int64(len(segment))
+	r.put[digest] = putObject{size: size, sent: sent}
+	if sent {
+		r.uploaded += size
+	}
+	return nil
+}
+
+// store puts an object on all targets and reports whether one did not have it.
+func (r *Run) store(ctx context.Context, o object, body []byte) (sent bool, err error) {
+	missing := make([]bool, len(r.p.Targets))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, t := range r.p.Targets {
+		group.Go(func() error {
+			have, err := t.Stat(ctx, o.key())
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				return fmt.Errorf("stat %s on %s: %w", o.key(), t, err)
+			}
+			missing[i] = err != nil || have.Size != int64(len(body))
+			return put(ctx, t, o, body)
+		})
+	}
+	err = group.Wait()
+	return slices.Contains(missing, true), err
+}
+
+// Commit publishes the snapshot. Every segment of the index must have been Put
+// or belong to the previous version. Commit completes the manifest: what
+// follows from the index, and the previous version. No Put may be under way.
+//
+// When the error is ErrConflict, another agent published first and nothing of
+// this run is public. A Receipt that has a version says that the snapshot is
+// public, with an error too: then a target behind the first one or the catalog
+// failed, and the next Begin finishes that.
+func (r *Run) Commit(ctx context.Context, m *manifest.Manifest, x *manifest.Index) (Receipt, error) {
+	receipt, err := r.commit(ctx, m, x)
+	switch {
+	case err == nil:
+		return receipt, nil
+	case receipt.Version != "":
+		return receipt, fmt.Errorf("%s %s is published, but not everywhere yet, which the next run finishes: %w", r.channel, m.Version, err)
+	}
+	return receipt, fmt.Errorf("publish %s %s: %w", r.channel, m.Version, err)
+}
+
+func (r *Run) commit(ctx context.Context, m *manifest.Manifest, x *manifest.Index) (Receipt, error) {
+	if err := r.checkVersion(m); err != nil {
+		return Receipt{}, err
+	}
+	reused, err := r.checkComplete(x)
+	if err != nil {
+		return Receipt{}, err
+	}
+	snapshot, err := r.storeManifest(ctx, m, x)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if err := r.inspect(ctx, snapshot, m.Index); err != nil {
+		return Receipt{}, err
+	}
+	head, err := r.p.rewriteHead(ctx, r.channel, func(present *manifest.Head) ([]manifest.Snapshot, error) {
+		return r.follow(present, snapshot)
+	})
+	if head == nil {
+		return Receipt{}, err
+	}
+	receipt := Receipt{
+		Version:       m.Version,
+		Sequence:      head.sequence,
+		Manifest:      snapshot.Manifest,
+		UploadedBytes: r.uploaded,
+		ReusedBytes:   reused,
+	}
+	return receipt, errors.Join(err, r.p.refreshCatalog(ctx, m.Chain.ID, r.channel))
+}
+
+func (r *Run) checkVersion(m *manifest.Manifest) error {
+	if m.Channel != r.channel {
+		return fmt.Errorf("the manifest is for channel %s", m.Channel)
+	}
+	if r.newest == nil {
+		return nil
+	}
+	if m.Version <= r.newest.Version {
+		return fmt.Errorf("the version is not newer than %s, which is published: check the clock", r.newest.Version)
+	}
+	m.Previous = r.newest.Version
+	return nil
+}
+
+// checkComplete reports whether every segment of the index is on the targets,
+// as far as this run can know, and sums up the bytes that were not sent.
+func (r *Run) checkComplete(x *manifest.Index) (reused int64, err error) {
+	live := map[manifest.Digest]bool{} // of the previous version → not counted yet
+	if r.index != nil {
+		segments(r.index, func(d manifest.Digest, _ int64) { live[d] = true })
+	}
+	counted := map[manifest.Digest]bool{}
+	segments(x, func(d manifest.Digest, size int64) {
+		o, isPut := r.put[d]
+		switch {
+		case isPut && o.size != size:
+			err = fmt.Errorf("the index gives segment %s %d bytes, but %d were put", d, size, o.size)
+		case isPut && !o.sent && !counted[d]:
+			counted[d] = true
+			reused += size
+		case !isPut && live[d]:
+			live[d] = false
+			reused += size
+		}
+		if _, known := live[d]; !isPut && !known {
+			err = fmt.Errorf("the index names segment %s, which was not put and is not of the previous version", d)
+		}
+	})
+	return reused, err
+}
+
+// storeManifest stores the index and then the manifest that names it.
+func (r *Run) storeManifest(ctx context.Context, m *manifest.Manifest, x *manifest.Index) (manifest.Snapshot, error) {
+	body, rawSize, err := x.Marshal()
+	if err != nil {
+		return manifest.Snapshot{}, fmt.Errorf("write the index: %w", err)
+	}
+	m.Describe(x, manifest.Ref{Digest: manifest.Sum(body), Size: int64(len(body)), RawSize: rawSize})
+	if m.Created == "" {
+		m.Created = manifest.FormatTime(r.p.now())
+	}
+	if err := r.storeCounted(ctx, object{indexObject, m.Index.Digest}, body); err != nil {
+		return manifest.Snapshot{}, err
+	}
+	if body, err = m.Marshal(); err != nil {
+		return manifest.Snapshot{}, err
+	}
+	s := manifest.Snapshot{Version: m.Version, Manifest: manifest.Sum(body), Size: int64(len(body))}
+	return s, r.storeCounted(ctx, object{manifestObject, s.Manifest}, body)
+}
+
+func (r *Run) storeCounted(ctx context.Context, o object, body []byte) error {
+	sent, err := r.store(ctx, o, body)
+	if sent && err == nil {
+		r.uploaded += int64(len(body))
+	}
+	return err
+}
+
+// follow puts the snapshot before those of the present head. A head that was
+// renewed or pruned since Begin still names the version this run builds on;
+// one with another version means that somebody else published.
+func (r *Run) follow(present *manifest.Head, s manifest.Snapshot) ([]manifest.Snapshot, error) {
+	switch {
+	case present == nil && r.newest == nil:
+		return []manifest.Snapshot{s}, nil
+	case present == nil:
+		return nil, fmt.Errorf("%w: the head is gone from %s", ErrConflict, r.p.Targets[0])
+	case r.newest == nil || present.Snapshots[0] != *r.newest:
+		return nil, fmt.Errorf("%w: another agent published version %s (sequence %d) meanwhile",
+			ErrConflict, present.Snapshots[0].Version, present.Sequence)
+	}
+	return append([]manifest.Snapshot{s}, present.Snapshots...), nil
+}
+
+// Close gives the channel free. It may be called twice.
+func (r *Run) Close() error { return r.lock.Unlock() }

@@ -1,0 +1,101 @@
+package targettest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/qsync/qsync/manifest"
+	"github.com/qsync/qsync/publish"
+)
+
+// Version is the version of a generation.
+func Version(generation int) string {
+	return time.Date(2026, 11, 22, 4, 0, generation, 0, time.UTC).Format(manifest.VersionFormat)
+}
+
+// NewManifest is the manifest of a generation as Commit wants it.
+func NewManifest(generation int) *manifest.Manifest {
+	return &manifest.Manifest{
+		Channel:  Channel,
+		Version:  Version(generation),
+		Chain:    manifest.Chain{ID: Chain},
+		Database: manifest.Database{Kind: "files"},
+	}
+}
+
+// PutGeneration puts what the previous version does not have.
+func PutGeneration(ctx context.Context, run *publish.Run, generation int) (*manifest.Index, error) {
+	published := map[manifest.Digest]bool{}
+	if _, previous := run.Previous(); previous != nil {
+		for _, f := range previous.Files {
+			for d := range slices.Chunk(f.Segments, manifest.DigestSize) {
+				published[manifest.Digest(d)] = true
+			}
+		}
+	}
+	x, bodies := Generation(generation)
+	for d, body := range bodies {
+		if published[d] {
+			continue
+		}
+		if err := run.Put(ctx, d, body); err != nil {
+			return nil, err
+		}
+	}
+	return x, nil
+}
+
+// Generation is the index of a directory and its segments. From one generation
+// to the next two files change, one stays, one is empty, and one has two
+// segments that are the same.
+func Generation(n int) (*manifest.Index, map[manifest.Digest][]byte) {
+	x := &manifest.Index{}
+	segments := map[manifest.Digest][]byte{}
+	for _, f := range []struct {
+		path string
+		raw  []byte
+	}{
+		{"changing", fmt.Appendf(nil, "this is generation %d", n)},
+		{"growing", bytes.Repeat([]byte("block "), 10+n)},
+		{"same", []byte("always the same")},
+	} {
+		chunk, body := manifest.Sum(f.raw), encoder().Append(nil, f.raw)
+		d := manifest.Sum(body)
+		segments[d] = body
+		x.Files = append(x.Files, manifest.File{
+			Path: f.path, Size: int64(len(f.raw)), Mode: 0o644,
+			Chunks: chunk[:], Frames: []uint32{uint32(len(body))}, Segments: d[:],
+		})
+	}
+	zeros, body := sparse()
+	segments[manifest.Sum(body)] = body
+	x.Files = append(x.Files, manifest.File{Path: "void", Mode: 0o644}, zeros)
+	return x, segments
+}
+
+var encoder = sync.OnceValue(func() *manifest.FrameEncoder {
+	e, err := manifest.NewFrameEncoder(1)
+	if err != nil {
+		panic(err)
+	}
+	return e
+})
+
+// sparse is a file of zeros with two segments, which are the same.
+var sparse = sync.OnceValues(func() (manifest.File, []byte) {
+	const chunks = 2 * manifest.SegmentChunks
+	chunk := make([]byte, manifest.ChunkSize)
+	digest, frame := manifest.Sum(chunk), encoder().Append(nil, chunk)
+	body := bytes.Repeat(frame, manifest.SegmentChunks)
+	segment := manifest.Sum(body)
+	return manifest.File{
+		Path: "zeros", Size: chunks * manifest.ChunkSize, Mode: 0o644,
+		Chunks:   bytes.Repeat(digest[:], chunks),
+		Frames:   slices.Repeat([]uint32{uint32(len(frame))}, chunks),
+		Segments: bytes.Repeat(segment[:], 2),
+	}, body
+})
