@@ -1,0 +1,76 @@
+// Package require names what a test needs of the machine it runs on: a program,
+// a privilege, the RocksDB node stand-in. Where that is missing the test is
+// skipped, for a contributor's laptop need not have everything. With CI=true it
+// fails instead: a test that silently never runs proves nothing.
+package require
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+)
+
+// Tool returns the path of an installed program. It looks in the sbin
+// directories too, where Debian keeps nginx and mkfs and which the PATH of an
+// ordinary user lacks.
+func Tool(t testing.TB, name string) string {
+	t.Helper()
+	if path, err := exec.LookPath(name); err == nil {
+		return path
+	}
+	for _, dir := range []string{"/usr/local/sbin", "/usr/sbin", "/sbin"} {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path
+		}
+	}
+	missing(t, "the program "+name+" is not installed (scripts/test installs it when run by root)")
+	return ""
+}
+
+// Root says that the test mounts, freezes or changes owners.
+func Root(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		missing(t, "this test needs root")
+	}
+}
+
+// RocksDBNode returns the path of the RocksDB node stand-in that
+// scripts/testnode/rocksdb/build makes.
+func RocksDBNode(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(repository(), ".cache", "bin", "testnode-rocksdb")
+	if _, err := os.Stat(path); err != nil {
+		missing(t, "the RocksDB node is not built: run scripts/testnode/rocksdb/build (it needs librocksdb-dev)")
+	}
+	return path
+}
+
+// PebbleNode builds scripts/testnode and returns the program's path. The build
+// is cached by the go command; it needs nothing that the test itself does not.
+func PebbleNode(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "testnode")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", path, "./scripts/testnode")
+	build.Dir = repository()
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build scripts/testnode: %v\n%s", err, output)
+	}
+	return path
+}
+
+func missing(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(what + "; CI=true does not let a test be skipped")
+	}
+	t.Skip(what)
+}
+
+// repository is the root of the source tree, where this file was compiled from.
+func repository() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
+}
