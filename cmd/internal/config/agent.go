@@ -1,0 +1,214 @@
+package config
+
+import (
+	"cmp"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// Agent is the configuration of qsyncd. Paths that are not absolute are taken
+// from the directory of the file.
+type Agent struct {
+	// Publisher is the name that the catalog is published under: the host name
+	// that operators know, like snapshots.example.org.
+	Publisher string `yaml:"publisher"`
+
+	// Key is the file of the key that signs, as `qsyncd keys generate` writes
+	// it. Nobody but its owner may be able to read it.
+	Key string `yaml:"key"`
+
+	// State is the directory for what must outlive a run: locks, high-water
+	// marks and the stamps that tell which files are unchanged.
+	State string `yaml:"state"`
+
+	// HeadTTL is how long a signed head or catalog is valid. Default: 7d.
+	HeadTTL Duration `yaml:"head_ttl"`
+
+	// Targets are the places that are published to, the first one first.
+	Targets []Target `yaml:"targets"`
+
+	// Grace is how long the objects of a dropped version stay, for those who
+	// are restoring it. It must be longer than the slowest restore and the
+	// slowest publication. Default: 72h.
+	Grace Duration `yaml:"grace"`
+
+	// Channels are the streams of snapshots. The first channel of a chain to
+	// be published is what the name of the chain stands for.
+	Channels []Channel `yaml:"channels"`
+}
+
+// Target is one place. Exactly one of its keys is given.
+type Target struct {
+	// Dir is a directory that some web server, or `qsyncd serve`, serves.
+	Dir *DirTarget `yaml:"dir"`
+}
+
+// DirTarget is a directory.
+type DirTarget struct {
+	// Path is the directory. It is made when it is missing.
+	Path string `yaml:"path"`
+}
+
+// Channel is one stream of snapshots.
+type Channel struct {
+	// Name is <chain>-<database>-<pruning>, like polkadot-rocksdb-archive.
+	Name string `yaml:"name"`
+
+	// Chain is the name of the chain, like polkadot or asset-hub-kusama.
+	Chain string `yaml:"chain"`
+
+	// Genesis is the hash of block 0: 0x and 64 hex digits. For chains that
+	// qsync knows it is known; a different one is an error.
+	Genesis string `yaml:"genesis"`
+
+	// Database is what is published.
+	Database Database `yaml:"database"`
+
+	// Node says how the program that writes the database is held still for the cut.
+	Node Node `yaml:"node"`
+
+	// Fork is how the view of the database is frozen: auto, reflink, hardlink
+	// or copy. Default: auto, the best that is safe for the database.
+	Fork string `yaml:"fork"`
+
+	// Schedule says when to publish, in the five fields of cron. It is
+	// checked; a daemon that follows it does not exist yet.
+	Schedule string `yaml:"schedule"`
+
+	// Keep says which versions stay. Default: all.
+	Keep Keep `yaml:"keep"`
+
+	// Compression says how chunks are compressed.
+	Compression Compression `yaml:"compression"`
+}
+
+// Database is a database on disk.
+type Database struct {
+	// Kind is rocksdb, paritydb, pebble, leveldb, or files for any directory.
+	Kind string `yaml:"kind"`
+
+	// Path is the directory whose content is published. For Polkadot it is
+	// the directory that holds full/.
+	Path string `yaml:"path"`
+
+	// StatePruning and BlocksPruning are the values of --state-pruning and
+	// --blocks-pruning that the node runs with, and that a node on the
+	// restored database must be started with. Default: not said.
+	StatePruning  string `yaml:"state_pruning"`
+	BlocksPruning string `yaml:"blocks_pruning"`
+}
+
+// Node says how a node is held still. Exactly one of its keys is given.
+type Node struct {
+	// Signal stops the process with SIGSTOP and lets it go on with SIGCONT.
+	Signal *SignalNode `yaml:"signal"`
+
+	// Command runs a command for each of the two.
+	Command *CommandNode `yaml:"command"`
+
+	// None does nothing ({}): no program writes the database.
+	None *struct{} `yaml:"none"`
+}
+
+// SignalNode is a process that is stopped by signal.
+type SignalNode struct {
+	// PIDFile is the file that holds the process id.
+	PIDFile string `yaml:"pid_file"`
+}
+
+// CommandNode is a node with commands of its own. The first word of a command
+// is the program; no shell reads it.
+type CommandNode struct {
+	// Pause returns when nothing is written any more.
+	Pause []string `yaml:"pause"`
+
+	// Resume lets the node go on. It is run after a failed pause too.
+	Resume []string `yaml:"resume"`
+
+	// Timeout is how long each may take. Default: 1m.
+	Timeout Duration `yaml:"timeout"`
+}
+
+// Keep is what stays of a channel. A version is dropped when either says so;
+// the newest one always stays.
+type Keep struct {
+	// Versions is how many versions stay. Default: any number.
+	Versions int `yaml:"versions"`
+
+	// Days is how many days a version stays. Default: for ever.
+	Days int `yaml:"days"`
+}
+
+// Compression is how chunks are compressed.
+type Compression struct {
+	// Level is the level of zstd, from 1 to 19. Default: 3.
+	Level int `yaml:"level"`
+}
+
+// Defaults.
+const (
+	DefaultHeadTTL = 7 * 24 * time.Hour
+	DefaultGrace   = 72 * time.Hour
+	DefaultLevel   = 3
+	DefaultFork    = "auto"
+)
+
+// LoadAgent reads and checks the configuration of qsyncd.
+func LoadAgent(file string) (*Agent, error) {
+	a := &Agent{}
+	d, err := load(file, a)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(filepath.Dir(file))
+	if err != nil {
+		return nil, err
+	}
+	a.setDefaults(dir)
+	return a, a.check(d)
+}
+
+// Channel returns the channel of that name.
+func (a *Agent) Channel(name string) (*Channel, bool) {
+	i := slices.IndexFunc(a.Channels, func(c Channel) bool { return c.Name == name })
+	if i < 0 {
+		return nil, false
+	}
+	return &a.Channels[i], true
+}
+
+// ChannelNames are the names of all channels.
+func (a *Agent) ChannelNames() []string {
+	names := make([]string, len(a.Channels))
+	for i, c := range a.Channels {
+		names[i] = c.Name
+	}
+	return names
+}
+
+func (a *Agent) setDefaults(dir string) {
+	absolute := func(p *string) {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+	absolute(&a.Key)
+	absolute(&a.State)
+	a.Grace = cmp.Or(a.Grace, Duration(DefaultGrace))
+	a.HeadTTL = cmp.Or(a.HeadTTL, Duration(DefaultHeadTTL))
+	for i := range a.Targets {
+		if t := a.Targets[i].Dir; t != nil {
+			absolute(&t.Path)
+		}
+	}
+	for i := range a.Channels {
+		c := &a.Channels[i]
+		absolute(&c.Database.Path)
+		if c.Node.Signal != nil {
+			absolute(&c.Node.Signal.PIDFile)
+		}
+		c.Fork = cmp.Or(c.Fork, DefaultFork)
+		c.Compression.Level = cmp.Or(c.Compression.Level, DefaultLevel)
+	}
+}

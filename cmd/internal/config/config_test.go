@@ -1,0 +1,219 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/qsync/qsync/manifest/trust"
+)
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+const agentYAML = `publisher: snapshots.example.org
+key: /etc/qsync/snapshots.example.org.key
+state: /var/lib/qsync
+targets:
+  - dir: { path: /srv/qsync }
+channels:
+  - name: polkadot-rocksdb-archive
+    chain: polkadot
+    database: { kind: rocksdb, path: /var/lib/polkadot/chains/polkadot/db }   # rocksdb | paritydb | pebble | leveldb | files (any directory)
+    node: { signal: { pid_file: /run/polkadot.pid } }
+    fork: auto
+    schedule: "0 4 * * *"
+    keep: { versions: 3, days: 14 }
+`
+
+func TestAgentOfTheDocumentation(t *testing.T) {
+	got, err := LoadAgent(write(t, agentYAML))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Agent{
+		Publisher: "snapshots.example.org", Key: "/etc/qsync/snapshots.example.org.key", State: "/var/lib/qsync",
+		HeadTTL: Duration(7 * 24 * time.Hour), Grace: Duration(72 * time.Hour),
+		Targets: []Target{{Dir: &DirTarget{Path: "/srv/qsync"}}},
+		Channels: []Channel{{
+			Name: "polkadot-rocksdb-archive", Chain: "polkadot",
+			Database: Database{Kind: "rocksdb", Path: "/var/lib/polkadot/chains/polkadot/db"},
+			Node:     Node{Signal: &SignalNode{PIDFile: "/run/polkadot.pid"}},
+			Fork:     "auto", Schedule: "0 4 * * *", Keep: Keep{Versions: 3, Days: 14}, Compression: Compression{Level: 3},
+		}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAgentOfAllForms(t *testing.T) {
+	a, err := LoadAgent(write(t, `
+publisher: p
+key: p.key
+state: state
+head_ttl: 36h
+grace: 7d
+targets: [{dir: {path: out}}]
+channels:
+  - name: a
+    chain: a
+    genesis: "0x0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"
+    database: {kind: files, path: db, state_pruning: archive, blocks_pruning: archive-canonical}
+    node: {command: {pause: [systemctl, stop, a], resume: [systemctl, start, a]}}
+    compression: {level: 7}
+  - {name: b, chain: a, database: {kind: paritydb, path: /b}, node: {none: {}}, fork: reflink}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !filepath.IsAbs(a.Key) || filepath.Base(a.Key) != "p.key" || !filepath.IsAbs(a.Channels[0].Database.Path) {
+		t.Errorf("relative paths are not those beside the file: %s, %s", a.Key, a.Channels[0].Database.Path)
+	}
+	if time.Duration(a.HeadTTL) != 36*time.Hour || time.Duration(a.Grace) != 7*24*time.Hour {
+		t.Errorf("head_ttl %s, grace %s", time.Duration(a.HeadTTL), time.Duration(a.Grace))
+	}
+	if diff := cmp.Diff([]string{"systemctl", "start", "a"}, a.Channels[0].Node.Command.Resume); diff != "" {
+		t.Error(diff)
+	}
+	if b, ok := a.Channel("b"); !ok || b.Node.None == nil || b.Fork != "reflink" {
+		t.Errorf("channel b: %+v, %t", b, ok)
+	}
+}
+
+// TestAgentFaults changes one thing of a good file and wants the fault named
+// with line and key.
+func TestAgentFaults(t *testing.T) {
+	for _, c := range []struct {
+		name, old, new string
+		want           string // after the name of the file
+		hint           string // a part of it
+	}{
+		{"unknown key", "fork: auto", "forc: auto", ":11: channels[0].forc: unknown key", "known here: name, chain, "},
+		{"unknown key at the top", "key: /", "keyy: /", ":2: keyy: unknown key", "publisher, key, state"},
+		{"unknown key inside", "{ signal: { pid_file: /run/polkadot.pid } }", "{ signal: { pidfile: /x } }",
+			":10: channels[0].node.signal.pidfile: unknown key", "known here: pid_file"},
+		{"key twice", "state: /var/lib/qsync", "state: /a\nstate: /b", ":3: state: given twice, again in line 4", ""},
+		{"text for a number", "versions: 3", "versions: three", `:13: channels[0].keep.versions: "three": want a whole number`, ""},
+		{"mapping for text", "fork: auto", "fork: {auto: 1}", ":11: channels[0].fork: a mapping: want text", ""},
+		{"text for a mapping", "{ signal: { pid_file: /run/polkadot.pid } }", "none", ":10: channels[0].node: want a mapping of keys to values", "signal, command, none"},
+		{"text for a list", "targets:\n  - dir: { path: /srv/qsync }", "targets: /srv", ":4: targets: want a list", ""},
+		{"no value", "state: /var/lib/qsync", "state:", ":3: state: has no value", "remove the key"},
+		{"missing", "chain: polkadot\n", "\n", ":7: channels[0].chain: is missing", ""},
+		{"missing inside", "kind: rocksdb, ", "", ":9: channels[0].database.kind: is missing", ""},
+		{"kind", "kind: rocksdb", "kind: rocks", `:9: channels[0].database.kind: "rocks" is not known`, "known: rocksdb"},
+		{"fork", "fork: auto", "fork: lvm", `:11: channels[0].fork: "lvm" is not known`, "reflink"},
+		{"hardlink of files that change", "kind: rocksdb, path: /var/lib/polkadot/chains/polkadot/db }   # rocksdb | paritydb | pebble | leveldb | files (any directory)\n    node: { signal: { pid_file: /run/polkadot.pid } }\n    fork: auto",
+			"kind: paritydb, path: /p }\n    node: {none: {}}\n    fork: hardlink", ":11: channels[0].fork: hardlink cannot freeze a paritydb database", "reflink or copy"},
+		{"two nodes", "{ signal: { pid_file: /run/polkadot.pid } }", "{ none: {}, signal: { pid_file: /x } }",
+			":10: channels[0].node: want exactly one of signal, command, none", "{none: {}}"},
+		{"no node", "    node: { signal: { pid_file: /run/polkadot.pid } }\n", "", ":7: channels[0].node: want exactly one", "{none: {}}"},
+		{"half a command", "{ signal: { pid_file: /run/polkadot.pid } }", "{ command: { pause: [a] } }", ":10: channels[0].node.command: want both", "resume"},
+		{"schedule", `"0 4 * * *"`, `"0 25 * * *"`, `:12: channels[0].schedule: "0 25 * * *": `, "minute, hour"},
+		{"keep", "days: 14", "days: -1", ":13: channels[0].keep.days: -1", ""},
+		{"level", "fork: auto", "compression: {level: 20}", ":11: channels[0].compression.level: 20: want 1 to 19", ""},
+		{"genesis", "fork: auto", `genesis: "0x12"`, `:11: channels[0].genesis: "0x12" is not a hash`, "64"},
+		{"genesis of another chain", "fork: auto", `genesis: "0x` + strings.Repeat("ab", 32) + `"`, ":11: channels[0].genesis: that of polkadot is 0x91b171bb", "remove"},
+		{"channel name", "name: polkadot-rocksdb-archive", "name: Polkadot", `:7: channels[0].name: "Polkadot"`, ""},
+		{"duration", "key: /", "head_ttl: 7 days\nkey: /", `:2: head_ttl: "7 days": want a span of time like 7d`, ""},
+		{"duration of nothing", "key: /", "grace: 0h\nkey: /", `:2: grace: "0h": want a span`, ""},
+		{"target inside the database", "/srv/qsync", "/var/lib/polkadot/chains/polkadot/db/out", ":5: targets[0].dir.path: /var/lib/polkadot/chains/polkadot/db/out lies in the database", "beside"},
+		{"publisher", "publisher: snapshots.example.org", "publisher: snap shots", `:1: publisher: "snap shots"`, "host name"},
+		{"two targets in one", "- dir: { path: /srv/qsync }", "- {}", ":5: targets[0]: want exactly one of dir", "dir:"},
+		{"second document", "keep: { versions: 3, days: 14 }", "keep: {}\n---\na: b", ":1: there is a second document", ""},
+		{"not YAML", "publisher: ", "publisher: [", ": line 1: did not find expected", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if !strings.Contains(agentYAML, c.old) {
+				t.Fatalf("the file has no %q", c.old)
+			}
+			file := write(t, strings.Replace(agentYAML, c.old, c.new, 1))
+			_, err := LoadAgent(file)
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			if !strings.HasPrefix(err.Error(), file+c.want) {
+				t.Errorf("%s\nwant %s%s", err, file, c.want)
+			}
+			fault := &Error{}
+			errors.As(err, &fault)
+			if !strings.Contains(fault.Hint(), c.hint) {
+				t.Errorf("hint %q, want %q in it", fault.Hint(), c.hint)
+			}
+		})
+	}
+}
+
+func TestAgentChannelTwice(t *testing.T) {
+	_, channels, _ := strings.Cut(agentYAML, "channels:\n")
+	_, err := LoadAgent(write(t, agentYAML+channels))
+	if err == nil || !strings.Contains(err.Error(), ":14: channels[1].name: polkadot-rocksdb-archive: channels[0] has that name too") {
+		t.Error(err)
+	}
+}
+
+func TestEmptyFile(t *testing.T) {
+	if _, err := LoadAgent(write(t, "# nothing\n")); err == nil || !strings.HasSuffix(err.Error(), ":1: the file is empty") {
+		t.Error(err)
+	}
+}
+
+func newVerifier(t *testing.T, name string) string {
+	t.Helper()
+	_, v, err := trust.GenerateKey(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestOperator(t *testing.T) {
+	one, two := newVerifier(t, "one.example.org"), newVerifier(t, "two.example.org")
+	system := write(t, "state: /s\npublishers:\n  - name: one\n    url: https://one.example.org\n    trust: "+one+
+		"\n  - {name: two, url: https://two.example.org, trust: "+two+"}\n")
+	user := write(t, "publishers:\n  - name: two\n    urls: [http://a, file:///b]\n    trust:\n      - "+one+"\n      - "+two+"\n    threshold: 2\n")
+	got, err := LoadOperator(system, filepath.Join(t.TempDir(), "missing.yaml"), user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Operator{State: "/s", Publishers: []Publisher{
+		{Name: "one", URL: "https://one.example.org", Trust: List{one}},
+		{Name: "two", URLs: []string{"http://a", "file:///b"}, Trust: List{one, two}, Threshold: 2},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestOperatorFaults(t *testing.T) {
+	key := newVerifier(t, "one.example.org")
+	for _, c := range []struct{ name, publisher, want string }{
+		{"unknown key", "name: a, uri: x", ":2: publishers[0].uri: unknown key"},
+		{"no name", "url: https://a, trust: " + key, ":2: publishers[0].name: is missing"},
+		{"both", "name: a, url: https://a, urls: [https://b], trust: " + key, ":2: publishers[0]: want exactly one of url, urls"},
+		{"neither", "name: a, trust: " + key, ":2: publishers[0]: want exactly one of url, urls"},
+		{"scheme", "name: a, url: ftp://a, trust: " + key, `:2: publishers[0].url: "ftp://a": want http`},
+		{"no trust", "name: a, url: https://a", ":2: publishers[0].trust: is missing"},
+		{"not a key", "name: a, url: https://a, trust: abc", ":2: publishers[0].trust: "},
+		{"trust of a strange type", "name: a, url: https://a, trust: {b: c}", ":2: publishers[0].trust: a mapping: want a text or a list"},
+		{"threshold", "name: a, url: https://a, threshold: 2, trust: " + key, ":2: publishers[0].threshold: 2 of 1 keys: want 1 to 1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := write(t, "publishers:\n  - { "+c.publisher+" }\n")
+			if _, err := LoadOperator(file); err == nil || !strings.HasPrefix(err.Error(), file+c.want) {
+				t.Errorf("%v\nwant %s%s", err, file, c.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,147 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/qsync/qsync/manifest/trust"
+)
+
+// Operator is the configuration of qsync.
+type Operator struct {
+	// State is the directory of the high-water marks, which keep an old
+	// snapshot from being passed off as the newest. Default:
+	// $XDG_STATE_HOME/qsync.
+	State string `yaml:"state"`
+
+	// Publishers are asked in this order.
+	Publishers []Publisher `yaml:"publishers"`
+}
+
+// Publisher is somebody whose snapshots are trusted.
+type Publisher struct {
+	// Name is what messages call it. A publisher in the user's file takes the
+	// place of the one of the same name in the system's.
+	Name string `yaml:"name"`
+
+	// URL is where the snapshots are: http://, https:// or file://. Either
+	// it or URLs is given.
+	URL string `yaml:"url"`
+
+	// URLs are several such places with the same snapshots, read from at once.
+	URLs []string `yaml:"urls"`
+
+	// Trust is the verifier key that must have signed, or a list of them.
+	Trust List `yaml:"trust"`
+
+	// Threshold is how many of the keys must have signed. Default: 1.
+	Threshold int `yaml:"threshold"`
+}
+
+// Sources are all places of the publisher.
+func (p *Publisher) Sources() []string {
+	if p.URL != "" {
+		return []string{p.URL}
+	}
+	return p.URLs
+}
+
+// List is one text or a list of texts.
+type List []string
+
+// UnmarshalYAML implements [yaml.Unmarshaler].
+func (l *List) UnmarshalYAML(n *yaml.Node) error {
+	var one string
+	if n.Decode(&one) == nil {
+		*l = List{one}
+		return nil
+	}
+	var many []string
+	if n.Decode(&many) != nil {
+		return errors.New("want a text or a list of texts")
+	}
+	*l = many
+	return nil
+}
+
+// OperatorFiles are where qsync looks for its configuration: the system's and
+// the user's.
+func OperatorFiles() []string {
+	files := []string{"/etc/qsync/config.yaml"}
+	if dir, err := os.UserConfigDir(); err == nil {
+		files = append(files, filepath.Join(dir, "qsync", "config.yaml"))
+	}
+	return files
+}
+
+// LoadOperator reads and checks the configuration of qsync from those of the
+// files that exist; a later one goes over an earlier one.
+func LoadOperator(files ...string) (*Operator, error) {
+	all := &Operator{}
+	for _, file := range files {
+		o := &Operator{}
+		d, err := load(file, o)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = o.check(d)
+		}
+		if err != nil {
+			return nil, err
+		}
+		all.merge(o)
+	}
+	return all, nil
+}
+
+func (o *Operator) merge(over *Operator) {
+	if over.State != "" {
+		o.State = over.State
+	}
+	for _, p := range over.Publishers {
+		same := func(q Publisher) bool { return q.Name == p.Name }
+		if i := slices.IndexFunc(o.Publishers, same); i >= 0 {
+			o.Publishers[i] = p
+		} else {
+			o.Publishers = append(o.Publishers, p)
+		}
+	}
+}
+
+func (o *Operator) check(d *document) error {
+	for i := range o.Publishers {
+		key, p := fmt.Sprintf("publishers[%d]", i), &o.Publishers[i]
+		if err := d.required(key, map[string]string{"name": p.Name}); err != nil {
+			return err
+		}
+		if same := slices.IndexFunc(o.Publishers[:i], func(q Publisher) bool { return q.Name == p.Name }); same >= 0 {
+			return d.fault(key+".name", "give several places of one publisher as urls: […]", "%s: publishers[%d] has that name too", p.Name, same)
+		}
+		if (p.URL == "") == (len(p.URLs) == 0) {
+			return d.fault(key, "", "want exactly one of url, urls")
+		}
+		for _, s := range p.Sources() {
+			if u, err := url.Parse(s); err != nil || !slices.Contains([]string{"http", "https", "file"}, u.Scheme) {
+				return d.fault(key+".url", "", "%q: want http://, https:// or file://", s)
+			}
+		}
+		if len(p.Trust) == 0 {
+			return d.fault(key+".trust", "ask the publisher for the verifier key, on another way than the snapshots come", "is missing")
+		}
+		if p.Threshold < 0 || p.Threshold > len(p.Trust) {
+			return d.fault(key+".threshold", "", "%d of %d keys: want 1 to %[2]d", p.Threshold, len(p.Trust))
+		}
+		if _, err := trust.NewPolicy(p.Trust, p.Threshold); err != nil {
+			return d.fault(key+".trust", "a verifier key looks like name+1a2b3c4d+AY…", "%s", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/qsync/qsync/cmd/internal/term"
+	"github.com/qsync/qsync/fetcher"
+)
+
+type fetchOptions struct {
+	publisherOptions
+	name     string
+	version  string
+	to       string
+	basePath string
+	seeds    []string
+	inPlace  bool
+	dryRun   bool
+	jobs     int
+	rate     term.Bytes
+	keepOld  bool
+	yes      bool
+}
+
+func fetchCommand() *cobra.Command {
+	var o fetchOptions
+	cmd := &cobra.Command{
+		Use:   "fetch CHAIN|CHANNEL",
+		Short: "Restore a snapshot",
+		Long: `Restore a snapshot into a database directory. The name of a chain stands for its
+default channel. Every chunk is verified before it is written; what the target
+and the seeds hold already is not fetched again. The target stays as it is until
+all is there, and is then replaced at once.
+
+It may be killed at any moment: the same command goes on where it stopped.
+
+Stop the node first. Its keys are never touched: only the database directory is.`,
+		Example: `  qsync fetch polkadot
+  qsync fetch polkadot --base-path /data --dry-run
+  qsync fetch kusama-paritydb-prune --from https://snapshots.example.org \
+      --trust snapshots.example.org+1a2b3c4d+AY… --to /data/chains/ksmcc3/paritydb`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.name = args[0]
+			return fetch(cmd.Context(), term.NewOutput(cmd), o)
+		},
+	}
+	o.addFlags(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&o.version, "version", "", "version to restore, YYYYMMDD-HHMMSS (default: the newest)")
+	flags.StringVar(&o.to, "to", "", "database directory that the snapshot becomes: for Polkadot the one that holds full/")
+	flags.StringVar(&o.basePath, "base-path", "", "base path of the node; the database directory below it follows from the chain (default: the chain's)")
+	flags.StringArrayVar(&o.seeds, "seed", nil, "older database whose chunks can be reused; may be repeated")
+	flags.BoolVar(&o.inPlace, "in-place", false, "repair the target itself: needs no room for a second copy, and the old database is lost at once")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "print the plan and change nothing")
+	flags.IntVar(&o.jobs, "jobs", 0, "most connections over all sources (default: measured)")
+	flags.Var(&o.rate, "limit-rate", "most bytes a second, like 50MiB (default: no limit)")
+	flags.BoolVar(&o.keepOld, "keep-old", false, "keep the directory that is replaced, beside the new one")
+	flags.BoolVar(&o.yes, "yes", false, "agree to what would be asked")
+	cmd.MarkFlagsMutuallyExclusive("to", "base-path")
+	cmd.MarkFlagsMutuallyExclusive("in-place", "keep-old")
+	for _, name := range []string{"to", "base-path", "seed"} {
+		term.Must(cmd.MarkFlagDirname(name))
+	}
+	return cmd
+}
+
+func fetch(ctx context.Context, out *term.Output, o fetchOptions) error {
+	if o.jobs < 0 {
+		return term.Usagef("--jobs %d: want 1 or more", o.jobs)
+	}
+	publishers, err := o.publishers(out.Log())
+	if err != nil {
+		return err
+	}
+	c, err := findChannel(ctx, out, publishers, o.name)
+	if err != nil {
+		return err
+	}
+	c.sayOthers(out)
+	target := o.to
+	if target == "" {
+		m, err := c.publisher.repository.Manifest(ctx, c.name, o.version)
+		if err != nil {
+			return err
+		}
+		if target, err = databaseDirectory(m, o.basePath); err != nil {
+			return err
+		}
+	}
+	if target, err = filepath.Abs(target); err != nil {
+		return err
+	}
+	display := out.NewDisplay()
+	defer func() { display.Close() }()
+	options := fetcher.Options{
+		Repository: c.publisher.repository,
+		Channel:    c.name,
+		Version:    o.version,
+		Chain:      c.chain,
+		Genesis:    knownGenesis(c.chain),
+		Target:     target,
+		Seeds:      o.seeds,
+		InPlace:    o.inPlace,
+		KeepOld:    o.keepOld,
+		Replace:    o.yes,
+		DryRun:     o.dryRun,
+		Jobs:       o.jobs,
+		RateLimit:  int64(o.rate),
+		Confirm:    func(p *fetcher.Plan) error { printPlan(out, p); return nil },
+		Progress:   func(p fetcher.Progress) { display.Show(fetchProgress(p)) },
+		Log:        out.Log(),
+	}
+	result, err := fetcher.Run(ctx, options)
+	if errors.Is(err, fetcher.ErrConsent) {
+		display.Close()
+		if err := out.Confirm(err, "Replace all that is in "+target+"?"); err != nil {
+			return err
+		}
+		display = out.NewDisplay()
+		options.Replace = true
+		result, err = fetcher.Run(ctx, options)
+	}
+	display.Close()
+	if err != nil {
+		return err
+	}
+	if o.dryRun {
+		printPlan(out, result.Plan)
+		return nil
+	}
+	printDone(out, result, target)
+	return nil
+}
+
+func fetchProgress(p fetcher.Progress) term.Progress {
+	t := term.Progress{Phase: string(p.Phase)}
+	switch p.Phase {
+	case fetcher.PhaseVerifying:
+		t.Done = p.CheckedBytes
+	case fetcher.PhaseFetching:
+		t.Done, t.Total = p.FetchedBytes, p.FetchBytes
+	}
+	for _, s := range p.Sources {
+		name := s.Name
+		if s.State != "" {
+			name += fmt.Sprintf(" (%s)", s.State)
+		}
+		t.Sources = append(t.Sources, name)
+	}
+	return t
+}

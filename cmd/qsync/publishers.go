@@ -1,0 +1,130 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/qsync/qsync/cmd/internal/config"
+	"github.com/qsync/qsync/cmd/internal/term"
+	"github.com/qsync/qsync/fetcher"
+	"github.com/qsync/qsync/fetcher/source"
+	"github.com/qsync/qsync/manifest/trust"
+)
+
+// publisherOptions say whose snapshots are meant, and where they are.
+type publisherOptions struct {
+	configFile string
+	from       []string
+	trust      []string
+	threshold  int
+}
+
+func (o *publisherOptions) addFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&o.configFile, "config", "", "configuration file, in place of /etc/qsync/config.yaml and $XDG_CONFIG_HOME/qsync/config.yaml")
+	flags.StringArrayVar(&o.from, "from", nil, "where the snapshots are: http://…, https://…, file://… or a directory; may be repeated (default: the configured publishers')")
+	flags.StringArrayVar(&o.trust, "trust", nil, "verifier key that must have signed; may be repeated (default: the configured publisher's)")
+	flags.IntVar(&o.threshold, "threshold", 0, "how many of the keys must have signed (default 1)")
+	term.Must(cmd.MarkFlagFilename("config", "yaml"))
+}
+
+// publisher is somebody whose snapshots can be asked for.
+type publisher struct {
+	name       string
+	repository *fetcher.Repository
+}
+
+// publishers are those that the flags or the configuration name, in the order
+// in which they are to be asked.
+func (o *publisherOptions) publishers(log *slog.Logger) ([]publisher, error) {
+	files := config.OperatorFiles()
+	if o.configFile != "" {
+		if _, err := os.Stat(o.configFile); err != nil {
+			return nil, fmt.Errorf("read the configuration: %w", err)
+		}
+		files = []string{o.configFile}
+	}
+	conf, err := config.LoadOperator(files...)
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := o.choose(conf.Publishers)
+	if err != nil {
+		return nil, err
+	}
+	marks := trust.Marks{Dir: conf.State}
+	if marks.Dir == "" {
+		if marks.Dir, err = stateDirectory(); err != nil {
+			return nil, err
+		}
+	}
+	var all []publisher
+	for _, p := range chosen {
+		policy, err := trust.NewPolicy(p.Trust, p.Threshold)
+		if err != nil {
+			return nil, &term.UsageError{Err: err}
+		}
+		r := &fetcher.Repository{Policy: policy, Marks: marks, Log: log}
+		for _, url := range p.Sources() {
+			s, err := source.Open(url)
+			if err != nil {
+				return nil, &term.UsageError{Err: err}
+			}
+			r.Sources = append(r.Sources, s)
+		}
+		name := p.Name
+		if name == "" {
+			name = r.Sources[0].String() // not the URL, which may hold a password
+		}
+		all = append(all, publisher{name, r})
+	}
+	return all, nil
+}
+
+// choose puts what the flags say over what is configured. Flags that say half
+// of it are completed from the configuration only if that leaves no choice.
+func (o *publisherOptions) choose(configured []config.Publisher) ([]config.Publisher, error) {
+	if len(o.from) == 0 && len(o.trust) == 0 {
+		if len(configured) == 0 {
+			return nil, term.WithHint(term.Usagef("no publisher is configured, and --from and --trust are missing"),
+				"give both, or configure a publisher in /etc/qsync/config.yaml")
+		}
+		if o.threshold != 0 {
+			return nil, term.Usagef("--threshold needs --trust")
+		}
+		return configured, nil
+	}
+	p := config.Publisher{URLs: o.from, Trust: o.trust, Threshold: o.threshold}
+	if len(o.from) == 0 || len(o.trust) == 0 {
+		missing := "--from"
+		if len(o.trust) == 0 {
+			missing = "--trust"
+		}
+		if len(configured) != 1 {
+			return nil, term.Usagef("%s is missing, and %d publishers are configured that it could come from", missing, len(configured))
+		}
+		if p.Name = configured[0].Name; len(o.from) == 0 {
+			p.URLs = configured[0].Sources()
+		} else {
+			p.Trust, p.Threshold = configured[0].Trust, configured[0].Threshold
+		}
+	}
+	return []config.Publisher{p}, nil
+}
+
+// stateDirectory is where the high-water marks are kept.
+func stateDirectory() (string, error) {
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "qsync"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", term.WithHint(fmt.Errorf("find a directory for the high-water marks: %w", err),
+			"set HOME or XDG_STATE_HOME, or state: in the configuration")
+	}
+	return filepath.Join(home, ".local", "state", "qsync"), nil
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"github.com/qsync/qsync/cmd/internal/term"
+	"github.com/qsync/qsync/fetcher"
+)
+
+type planEvent struct {
+	Event string `json:"event"`
+	*fetcher.Plan
+}
+
+func printPlan(out *term.Output, p *fetcher.Plan) {
+	if out.JSON {
+		out.Event(planEvent{"plan", p})
+		return
+	}
+	how := "into a new directory that then takes its place"
+	if p.InPlace {
+		how = "in place"
+	}
+	out.Say("restore %s %s to %s, %s", p.Channel, p.Version, p.Target, how)
+	out.Say("  snapshot  %d files, %s", p.Files, term.Size(p.RawBytes))
+	out.Say("  held      %s need not be fetched", term.Size(p.HeldBytes))
+	out.Say("  fetch     %s in %d requests", term.Size(p.FetchBytes), p.Requests)
+	out.Say("  disk      %s needed, %s free", term.Size(p.RoomBytes), term.Size(p.FreeBytes))
+	for _, s := range p.Sources {
+		out.Say("  source    %s", s)
+	}
+}
+
+type doneEvent struct {
+	Event        string   `json:"event"`
+	Channel      string   `json:"channel"`
+	Version      string   `json:"version"`
+	Directory    string   `json:"directory"`
+	OldDirectory string   `json:"old_directory,omitempty"`
+	Files        int      `json:"files"`
+	RawBytes     int64    `json:"raw_bytes"`
+	FetchedBytes int64    `json:"fetched_bytes"`
+	ReusedBytes  int64    `json:"reused_bytes"`
+	Seconds      float64  `json:"seconds"`
+	NodeFlags    []string `json:"node_flags,omitempty"`
+}
+
+func printDone(out *term.Output, r *fetcher.Result, target string) {
+	m, flags := r.Manifest, nodeFlags(r.Manifest, target)
+	if out.JSON {
+		out.Event(doneEvent{
+			Event: "done", Channel: m.Channel, Version: m.Version, Directory: target, OldDirectory: r.OldDirectory,
+			Files: m.Files, RawBytes: m.RawSize, FetchedBytes: r.FetchedBytes, ReusedBytes: r.ReusedBytes,
+			Seconds: r.Duration.Seconds(), NodeFlags: flags,
+		})
+		return
+	}
+	out.Say("%s %s is in %s: %d files, %s; fetched %s, reused %s, in %s", m.Channel, m.Version, target,
+		m.Files, term.Size(m.RawSize), term.Size(r.FetchedBytes), term.Size(r.ReusedBytes), term.Span(r.Duration))
+	if r.OldDirectory != "" {
+		out.Say("the old directory is %s", r.OldDirectory)
+	}
+	printStart(out, flags)
+}

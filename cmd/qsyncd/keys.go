@@ -1,0 +1,122 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/qsync/qsync/cmd/internal/term"
+	"github.com/qsync/qsync/manifest/trust"
+)
+
+func keysCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "keys", Short: "Make the keys that sign"}
+	cmd.AddCommand(keysGenerateCommand())
+	return cmd
+}
+
+type keysGenerateOptions struct {
+	name string
+	dir  string
+}
+
+func keysGenerateCommand() *cobra.Command {
+	var o keysGenerateOptions
+	cmd := &cobra.Command{
+		Use:   "generate --name NAME --out DIR",
+		Short: "Make a key pair",
+		Long: `Make an Ed25519 key pair. The secret key goes to DIR/NAME.key, which only its
+owner can read; an existing file is never overwritten. The verifier key, which
+operators pin, is the only thing on standard output.`,
+		Example: "  qsyncd keys generate --name snapshots.example.org --out /etc/qsync",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return generateKey(term.NewOutput(cmd), o)
+		},
+	}
+	cmd.Flags().StringVar(&o.name, "name", "", "name of the key: the host name that operators know")
+	cmd.Flags().StringVar(&o.dir, "out", "", "directory of the key file; it is made when it is missing")
+	term.Must(cmd.MarkFlagRequired("name"))
+	term.Must(cmd.MarkFlagRequired("out"))
+	term.Must(cmd.MarkFlagDirname("out"))
+	return cmd
+}
+
+type keyEvent struct {
+	Event       string `json:"event"`
+	Name        string `json:"name"`
+	KeyFile     string `json:"key_file"`
+	VerifierKey string `json:"verifier_key"`
+}
+
+func generateKey(out *term.Output, o keysGenerateOptions) error {
+	if strings.ContainsAny(o.name, `/\`) || strings.HasPrefix(o.name, ".") {
+		return term.Usagef("key name %q: want a host name like snapshots.example.org", o.name)
+	}
+	signer, verifier, err := trust.GenerateKey(o.name)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(o.dir, o.name+".key")
+	if err := writeKey(file, signer); err != nil {
+		return err
+	}
+	if out.JSON {
+		out.Event(keyEvent{"done", o.name, file, verifier})
+		return nil
+	}
+	out.Say("wrote the secret key to %s: keep a copy offline, show it to nobody", file)
+	out.Result("%s", verifier)
+	return nil
+}
+
+// writeKey makes the file, durably: the verifier key may be printed and pinned
+// by others as soon as this returns.
+func writeKey(file, signer string) error {
+	dir := filepath.Dir(file)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("write the key: %w", err)
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return term.WithHint(fmt.Errorf("write the key: %s exists", file),
+			"choose another --name or --out; a key is never overwritten")
+	} else if err != nil {
+		return fmt.Errorf("write the key: %w", err)
+	}
+	_, err = f.WriteString(signer + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write the key: %w", err)
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("write the key: %w", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("write the key: sync %s: %w", dir, err)
+	}
+	return nil
+}
+
+// readKey reads a secret key that nobody but its owner can read.
+func readKey(file string) (signer string, err error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return "", term.WithHint(fmt.Errorf("read the key: %w", err),
+			"qsyncd keys generate makes one; the configuration names it as key:")
+	}
+	if open := info.Mode().Perm() & 0o077; open != 0 {
+		return "", term.WithHint(fmt.Errorf("read the key: %s can be read by others, its mode is %#o", file, info.Mode().Perm()),
+			"chmod 600 %s", file)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("read the key: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}

@@ -1,0 +1,13 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/qsync/qsync/cmd/internal/scripttest"
+)
+
+func TestMain(m *testing.M) {
+	scripttest.Main(m, map[string]func(){"qsyncd": main}, "../qsync", "../../scripts/testnode")
+}
+
+func TestScripts(t *testing.T) { scripttest.Run(t) }

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/qsync/qsync/cmd/internal/config"
+	"github.com/qsync/qsync/cmd/internal/term"
+	"github.com/qsync/qsync/publish/dir"
+)
+
+type serveOptions struct {
+	configFile string
+	listen     string
+}
+
+func serveCommand() *cobra.Command {
+	var o serveOptions
+	cmd := &cobra.Command{
+		Use:   "serve -c FILE --listen ADDRESS",
+		Short: "Serve the first dir target over HTTP",
+		Long: `Serve the first dir target over HTTP, with ranges and with cache headers that
+suit a CDN: objects for ever, head and catalog for a short time. Put a web server
+before it where TLS is wanted; any web server can serve the directory as well.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return serve(cmd.Context(), term.NewOutput(cmd), o)
+		},
+	}
+	addConfigFlag(cmd, &o.configFile)
+	cmd.Flags().StringVar(&o.listen, "listen", "127.0.0.1:8080", "address and port; port 0 is any that is free")
+	return cmd
+}
+
+type listeningEvent struct {
+	Event string `json:"event"`
+	URL   string `json:"url"`
+}
+
+// Times after which a client that does not do its part is dropped. How long a
+// download may take is not among them.
+const (
+	readTimeout     = 30 * time.Second
+	idleTimeout     = 2 * time.Minute
+	shutdownTimeout = 10 * time.Second
+)
+
+func serve(ctx context.Context, out *term.Output, o serveOptions) error {
+	agent, err := config.LoadAgent(o.configFile)
+	if err != nil {
+		return err
+	}
+	base := agent.Targets[0].Dir.Path
+	if _, err := os.Stat(base); err != nil {
+		return term.WithHint(fmt.Errorf("serve: %w", err), "qsyncd publish makes it")
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", o.listen)
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	url := "http://" + listener.Addr().String()
+	if out.JSON {
+		out.Event(listeningEvent{"listening", url})
+	} else {
+		out.Result("%s", url)
+	}
+	server := &http.Server{
+		Handler:     dir.Handler(base),
+		ReadTimeout: readTimeout,
+		IdleTimeout: idleTimeout,
+		ErrorLog:    slog.NewLogLogger(out.Log().Handler(), slog.LevelWarn),
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve %s: %w", url, err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		// Downloads under way get a moment; those who fetch resume what is cut.
+		shutdown, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		if err := server.Shutdown(shutdown); !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		return server.Close()
+	})
+	return group.Wait()
+}
