@@ -97,6 +97,7 @@ func TestDamagedInTransit(t *testing.T) {
 		for manner, damage := range map[string]func([]byte) []byte{
 			"flipped": func(b []byte) []byte { b[len(b)/2] ^= 1; return b },
 			"cut":     func(b []byte) []byte { return b[:len(b)-1] },
+			"longer":  func(b []byte) []byte { return append(b, 0) },
 		} {
 			t.Run(prefix+manner, func(t *testing.T) {
 				target, _ := newDir(t)

@@ -19,9 +19,12 @@ const sampleSegments = 8
 func (r *Run) inspect(parent context.Context, s manifest.Snapshot, index manifest.Ref) error {
 	group, ctx := errgroup.WithContext(parent)
 	group.SetLimit(transfers * len(r.p.Targets))
+	named := map[object]int64{{indexObject, index.Digest}: index.Size, {manifestObject, s.Manifest}: s.Size}
 	for _, t := range r.p.Targets {
-		group.Go(func() error { return checkObject(ctx, t, object{indexObject, index.Digest}, index.Size) })
-		group.Go(func() error { return checkObject(ctx, t, object{manifestObject, s.Manifest}, s.Size) })
+		for o, size := range named {
+			group.Go(func() error { return checkSize(ctx, t, o, size) })
+			group.Go(func() error { return checkObject(ctx, t, o, size) })
+		}
 		for digest, size := range r.sample() {
 			group.Go(func() error { return checkObject(ctx, t, object{segmentObject, digest}, size) })
 		}

@@ -75,11 +75,11 @@ func (p *Publisher) Prune(ctx context.Context, keep map[string]Keep, grace time.
 	}
 	for _, channel := range channels {
 		dropped, err := p.drop(ctx, channel, keep[channel], dryRun)
-		if err != nil {
-			return report, fmt.Errorf("prune %s: %w", channel, err)
-		}
 		for _, v := range dropped {
 			report.Dropped = append(report.Dropped, Dropped{channel, v.Version})
+		}
+		if err != nil {
+			return report, fmt.Errorf("prune %s: %w", channel, err)
 		}
 	}
 	var err error
@@ -90,7 +90,8 @@ func (p *Publisher) Prune(ctx context.Context, keep map[string]Keep, grace time.
 	return report, nil
 }
 
-// drop takes versions out of the head of a channel and returns them.
+// drop takes versions out of the head of a channel and returns them, along with
+// an error if a target behind the first one failed.
 func (p *Publisher) drop(ctx context.Context, channel string, keep Keep, dryRun bool) (dropped []manifest.Snapshot, err error) {
 	level := p.levelHead
 	if dryRun {
@@ -103,7 +104,7 @@ func (p *Publisher) drop(ctx context.Context, channel string, keep Keep, dryRun 
 	if _, dropped = keep.split(head.Snapshots, p.now()); dryRun || len(dropped) == 0 {
 		return dropped, nil
 	}
-	_, err = p.rewriteHead(ctx, channel, func(present *manifest.Head) (kept []manifest.Snapshot, err error) {
+	committed, err := p.rewriteHead(ctx, channel, func(present *manifest.Head) (kept []manifest.Snapshot, err error) {
 		if present == nil {
 			return nil, fmt.Errorf("%w: the head is gone from %s", ErrConflict, p.Targets[0])
 		}
@@ -117,6 +118,9 @@ func (p *Publisher) drop(ctx context.Context, channel string, keep Keep, dryRun 
 		}
 		return kept, err
 	})
+	if committed == nil {
+		return nil, err
+	}
 	return dropped, err
 }
 

@@ -34,7 +34,7 @@ manifest itself.`,
 		},
 	}
 	o.addFlags(cmd)
-	cmd.Flags().StringVar(&o.version, "version", "", "version to show, YYYYMMDD-HHMMSS (default: the newest)")
+	cmd.Flags().StringVar(&o.version, "version", "", "`VERSION` to show, YYYYMMDD-HHMMSS (default: the newest)")
 	return cmd
 }
 

@@ -25,10 +25,10 @@ type publisherOptions struct {
 
 func (o *publisherOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&o.configFile, "config", "", "configuration file, in place of /etc/qsync/config.yaml and $XDG_CONFIG_HOME/qsync/config.yaml")
-	flags.StringArrayVar(&o.from, "from", nil, "where the snapshots are: http://…, https://…, file://… or a directory; may be repeated (default: the configured publishers')")
-	flags.StringArrayVar(&o.trust, "trust", nil, "verifier key that must have signed; may be repeated (default: the configured publisher's)")
-	flags.IntVar(&o.threshold, "threshold", 0, "how many of the keys must have signed (default 1)")
+	flags.StringVar(&o.configFile, "config", "", "configuration `FILE`, in place of /etc/qsync/config.yaml and $XDG_CONFIG_HOME/qsync/config.yaml")
+	flags.StringArrayVar(&o.from, "from", nil, "`URL` of the snapshots, http://…, https://… or file://…, or a directory; may be repeated (default: the configured publishers')")
+	flags.StringArrayVar(&o.trust, "trust", nil, "verifier `KEY` that must have signed; may be repeated (default: the configured publisher's)")
+	flags.IntVar(&o.threshold, "threshold", 0, "how many of the keys, `N`, must have signed (default 1)")
 	term.Must(cmd.MarkFlagFilename("config", "yaml"))
 }
 

@@ -34,7 +34,7 @@ directory that a node has written to since differs.`,
 		},
 	}
 	o.addFlags(cmd)
-	cmd.Flags().StringVar(&o.version, "version", "", "version to compare with, YYYYMMDD-HHMMSS (default: the newest)")
+	cmd.Flags().StringVar(&o.version, "version", "", "`VERSION` to compare with, YYYYMMDD-HHMMSS (default: the newest)")
 	return cmd
 }
 

@@ -10,7 +10,7 @@ import (
 const defaultConfigFile = "/etc/qsync/qsyncd.yaml"
 
 func addConfigFlag(cmd *cobra.Command, file *string) {
-	cmd.Flags().StringVarP(file, "config", "c", defaultConfigFile, "configuration file")
+	cmd.Flags().StringVarP(file, "config", "c", defaultConfigFile, "configuration `FILE`")
 	term.Must(cmd.MarkFlagFilename("config", "yaml"))
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -39,8 +40,8 @@ operators pin, is the only thing on standard output.`,
 			return generateKey(term.NewOutput(cmd), o)
 		},
 	}
-	cmd.Flags().StringVar(&o.name, "name", "", "name of the key: the host name that operators know")
-	cmd.Flags().StringVar(&o.dir, "out", "", "directory of the key file; it is made when it is missing")
+	cmd.Flags().StringVar(&o.name, "name", "", "`NAME` of the key: the host name that operators know")
+	cmd.Flags().StringVar(&o.dir, "out", "", "`DIR` of the key file; it is made when it is missing")
 	term.Must(cmd.MarkFlagRequired("name"))
 	term.Must(cmd.MarkFlagRequired("out"))
 	term.Must(cmd.MarkFlagDirname("out"))
@@ -105,18 +106,23 @@ func writeKey(file, signer string) error {
 
 // readKey reads a secret key that nobody but its owner can read.
 func readKey(file string) (signer string, err error) {
-	info, err := os.Stat(file)
+	f, err := os.Open(file)
 	if err != nil {
 		return "", term.WithHint(fmt.Errorf("read the key: %w", err),
 			"qsyncd keys generate makes one; the configuration names it as key:")
 	}
-	if open := info.Mode().Perm() & 0o077; open != 0 {
-		return "", term.WithHint(fmt.Errorf("read the key: %s can be read by others, its mode is %#o", file, info.Mode().Perm()),
-			"chmod 600 %s", file)
-	}
-	b, err := os.ReadFile(file)
+	defer f.Close()
+	info, err := f.Stat()
 	if err != nil {
 		return "", fmt.Errorf("read the key: %w", err)
 	}
-	return strings.TrimSpace(string(b)), nil
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return "", term.WithHint(fmt.Errorf("read the key: %s can be read by others, its mode is %#o", file, mode),
+			"chmod 600 %s", file)
+	}
+	b, err := io.ReadAll(f)
+	if err != nil {
+		return "", fmt.Errorf("read the key: %w", err)
+	}
+	return string(b), nil
 }

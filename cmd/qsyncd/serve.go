@@ -37,7 +37,7 @@ before it where TLS is wanted; any web server can serve the directory as well.`,
 		},
 	}
 	addConfigFlag(cmd, &o.configFile)
-	cmd.Flags().StringVar(&o.listen, "listen", "127.0.0.1:8080", "address and port; port 0 is any that is free")
+	cmd.Flags().StringVar(&o.listen, "listen", "127.0.0.1:8080", "`ADDRESS` and port; port 0 is any that is free")
 	return cmd
 }
 

@@ -62,7 +62,7 @@ var kinds = []*Kind{
 	{
 		Name: "paritydb", Lock: "lock",
 		patterns: []pattern{
-			{"index_*", Mutable}, {"table_*", Mutable}, {"ref_count_*", Mutable}, {"log[0-9]*", Mutable},
+			{"index_*", Mutable}, {"table_*", Mutable}, {"refcount_*", Mutable}, {"log[0-9]*", Mutable},
 			{"metadata", Replaced}, {versionFile, Replaced},
 		},
 		entries: []string{"metadata"},

@@ -1,6 +1,11 @@
 // Package dir is a publish.Target in a directory, which any web server can
 // serve: every object is the file <base>/<key>.
 //
+// What Put and Swap stored survives the loss of power because they return only
+// after an fsync of the temp file, its rename, and an fsync of the directory and
+// of the parents of every directory that was created for it; Put of what is
+// there already syncs the directory too. No test can see this.
+//
 // What is not an object lies below <base>/.qsync: temp files, on the same
 // filesystem so that rename works, and the lock that orders swaps. A web server
 // need not serve names that begin with a dot.

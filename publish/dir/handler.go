@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/qsync/qsync/manifest"
@@ -23,8 +24,8 @@ const (
 )
 
 // Handler serves the objects of the target in base to those who fetch: GET and
-// HEAD, ranges and conditions, no directories, no dot files, nothing outside
-// base even through links.
+// HEAD, ranges and conditions; no directories, no dot files, no links, nothing
+// outside base.
 func Handler(base string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -93,13 +94,12 @@ func open(base, key string) (*os.File, error) {
 		return nil, err
 	}
 	defer root.Close()
-	info, err := root.Stat(key)
+	info, err := root.Lstat(key)
+	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENAMETOOLONG) {
+		return nil, fs.ErrNotExist
+	}
 	if err != nil {
-		// A path through a file or out of base is no object either.
-		if !errors.Is(err, fs.ErrPermission) {
-			err = fs.ErrNotExist
-		}
-		return nil, err
+		return nil, err // a broken disk must not look like a missing object
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fs.ErrNotExist

@@ -57,6 +57,9 @@ func newSite(t *testing.T) *site {
 	if err := os.Symlink("../secret", filepath.Join(s.base, "link")); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Symlink("catalog", filepath.Join(s.base, "inside")); err != nil {
+		t.Fatal(err)
+	}
 	s.server = httptest.NewServer(dir.Handler(s.base))
 	t.Cleanup(s.server.Close)
 	return s
@@ -160,7 +163,7 @@ func TestHandlerRefuses(t *testing.T) {
 	for _, key := range []string{
 		"", "segments", "segments/", "some-channel/", "nothing", s.segment + "/", s.segment + "/x",
 		".secret", ".git/secret", ".qsync/lock", ".qsync/tmp/", "%2esecret", "segments/../.secret",
-		"../secret", "..%2fsecret", "%2e%2e/secret", "segments/%2e%2e/%2e%2e/secret", "..%5csecret", "/secret", "link", "big", "catalog%00",
+		"../secret", "..%2fsecret", "%2e%2e/secret", "segments/%2e%2e/%2e%2e/secret", "..%5csecret", "/secret", "link", "inside", strings.Repeat("x", 300), "big", "catalog%00",
 	} {
 		if answer, body := s.do(t, http.MethodGet, key); answer.StatusCode != http.StatusNotFound || strings.Contains(body, "secret") {
 			t.Errorf("GET /%s: %s: %q", key, answer.Status, body)

@@ -12,7 +12,8 @@ import (
 	"github.com/qsync/qsync/publish"
 )
 
-// Run tests a kind of target. newTarget returns one that is empty each time.
+// Run tests a kind of target. newTarget returns one that is empty each time; it
+// is called about two thousand times.
 func Run(t *testing.T, newTarget func(t *testing.T) publish.Target) {
 	for _, c := range []struct {
 		name string

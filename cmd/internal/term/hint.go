@@ -6,6 +6,7 @@ import (
 	"io/fs"
 
 	"github.com/qsync/qsync/manifest/trust"
+	"github.com/qsync/qsync/publish"
 	"github.com/qsync/qsync/snapshot"
 )
 
@@ -57,6 +58,9 @@ func Hint(err error) string {
 	}
 	if e := (*trust.Error)(nil); errors.As(err, &e) {
 		return trustHints[e.Class]
+	}
+	if errors.Is(err, publish.ErrConflict) {
+		return "another agent published meanwhile; run it again to publish on top of that"
 	}
 	if errors.Is(err, fs.ErrPermission) {
 		return "run it as the user that owns the directory"

@@ -14,6 +14,7 @@ import (
 	"github.com/qsync/qsync/fetcher"
 	"github.com/qsync/qsync/manifest/trust"
 	"github.com/qsync/qsync/publish"
+	"github.com/qsync/qsync/snapshot"
 )
 
 func TestExitCode(t *testing.T) {
@@ -28,6 +29,8 @@ func TestExitCode(t *testing.T) {
 		{Usagef("flag"), 2, "--help"},
 		{fmt.Errorf("a: %w", fetcher.ErrNotFound), 10, "qsync list"},
 		{publish.ErrInUse, 11, "wait"},
+		{publish.ErrConflict, 1, "run it again"},
+		{&snapshot.RefusedError{Path: "/x", Why: "y", Hint: "move it away"}, 1, "move it away"},
 		{fetcher.ErrInUse, 11, "stop the node"},
 		{fmt.Errorf("b: %w", untrusted), 12, "clock"},
 		{errors.Join(fetcher.ErrNoSource, untrusted), 12, "clock"},

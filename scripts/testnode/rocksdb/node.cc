@@ -22,10 +22,8 @@ void Must(const rocksdb::Status& status, const std::string& what) {
   if (!status.ok()) throw std::runtime_error(what + ": " + status.ToString());
 }
 
-[[noreturn]] void Defect(const std::string& what) { throw std::runtime_error(what); }
-
 void Require(bool ok, const std::string& defect) {
-  if (!ok) Defect(defect);
+  if (!ok) throw std::runtime_error(defect);
 }
 
 Hash RecordHash(const rocksdb::Slice& key, const rocksdb::Slice& value) {
