@@ -37,7 +37,7 @@ func TestKilledInThePause(t *testing.T) {
 	must(t, os.WriteFile(n.PIDFile, strconv.AppendInt(nil, int64(live.Process.Pid), 10), 0o600))
 
 	run := exec.Command(os.Args[0], "-test.run=^TestKilledInThePause$")
-	run.Env = append(os.Environ(), "QSYNC_TEST_HANG="+dir)
+	run.Env = append(os.Environ(), "QSYNC_TEST_HANG="+dir, "TMPDIR="+dir) // which it cannot remove itself
 	must(t, run.Start())
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if _, err := os.Stat(filepath.Join(dir, "held")); err == nil {
