@@ -150,23 +150,22 @@ const (
 // judge decides what an error says about its source, waits if trying again makes
 // sense, and reports whether it does.
 func (d *download) judge(ctx context.Context, l *lane, err error) bool {
-	var local *localError
 	if ctx.Err() != nil {
 		return false
 	}
-	if errors.As(err, &local) {
+	if _, local := errors.AsType[*localError](err); local {
 		d.queue.fail(err)
 		return false
 	}
 	failures, failing := l.fail(err)
-	var wrong *wrongChunkError
-	var permanent *backoff.PermanentError
+	_, wrong := errors.AsType[*wrongChunkError](err)
+	_, permanent := errors.AsType[*backoff.PermanentError](err)
 	switch {
-	case errors.As(err, &wrong):
+	case wrong:
 		d.log.Error("source sends wrong data and is not used any more", "source", l.source.String(), "err", err)
 		d.dropLane(l, "sent wrong data")
 		return false
-	case errors.As(err, &permanent):
+	case permanent:
 		d.log.Warn("source refuses and is not used any more", "source", l.source.String(), "err", err)
 		d.dropLane(l, "refuses")
 		return false
@@ -239,7 +238,7 @@ func (d *download) fetchWork(ctx context.Context, l *lane, w *work, buf, chunkBu
 	if err != nil {
 		return &localError{err}
 	}
-	defer out.Close() //nolint:errcheck // synced by name before a mark says so
+	defer out.Close()
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the request of work that was cut short
@@ -251,7 +250,7 @@ func (d *download) fetchWork(ctx context.Context, l *lane, w *work, buf, chunkBu
 	if err != nil {
 		return fail(w.next, err)
 	}
-	defer body.Close() //nolint:errcheck // only read from
+	defer body.Close()
 	for more := true; more; more = d.queue.advance(w) {
 		if w.next > w.begin {
 			if err := d.throttle(ctx, int(f.Frames[w.next])); err != nil {

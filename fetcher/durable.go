@@ -76,7 +76,7 @@ func (l *ledger) syncFile(file int) error {
 	if err != nil {
 		return fmt.Errorf("sync: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // synced
+	defer f.Close()
 	if err := unix.Fdatasync(int(f.Fd())); err != nil {
 		return fmt.Errorf("sync %s: %w", l.tree.name(file), noSpace(err))
 	}

@@ -22,7 +22,7 @@ func checkNotHeld(root *os.Root) error {
 		if err != nil {
 			return err
 		}
-		defer f.Close() //nolint:errcheck // only asked for its lock
+		defer f.Close()
 		held, err := lockHeld(f)
 		if err != nil {
 			return fmt.Errorf("test the lock %s: %w", p, err)

@@ -36,4 +36,4 @@ func (o ownership) give(root *os.Root, path string) error {
 	return nil
 }
 
-func linkCount(info fs.FileInfo) uint64 { return uint64(info.Sys().(*syscall.Stat_t).Nlink) }
+func linkCount(info fs.FileInfo) uint64 { return info.Sys().(*syscall.Stat_t).Nlink }

@@ -13,7 +13,7 @@ import (
 // prepare finds out what is on disk already, puts that to use, and makes the
 // plan for the rest. It may be interrupted and called again. A target that is
 // to be repaired in place is only read.
-func (r *restore) prepare(ctx context.Context) (*Plan, error) {
+func (r *restore) prepare(ctx context.Context) (_ *Plan, err error) {
 	var doubtful *chunkSet
 	if r.work != nil {
 		var err error
@@ -33,7 +33,7 @@ func (r *restore) prepare(ctx context.Context) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer closeSeeds(seeds) //nolint:errcheck // only read from
+	defer func() { err = errors.Join(err, closeSeeds(seeds)) }()
 	if err := r.reuse(ctx, doubtful, seeds); err != nil {
 		if r.ledger != nil {
 			err = errors.Join(err, r.ledger.flush())

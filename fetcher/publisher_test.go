@@ -40,7 +40,7 @@ func newPublisher(t testing.TB) *publisher {
 	check(t, err)
 	signer, err := trust.NewSigner(skey)
 	check(t, err)
-	enc, err := manifest.NewFrameEncoder(1)
+	enc, err := manifest.NewFrameEncoder(1, 3)
 	check(t, err)
 	return &publisher{t: t, base: t.TempDir(), kind: "files", signer: signer, verifier: vkey, expires: testTime.Add(24 * time.Hour), enc: enc}
 }

@@ -316,7 +316,7 @@ func readObject(ctx context.Context, s Source, key string, size int64) ([]byte, 
 		}
 		return nil, err
 	}
-	defer body.Close() //nolint:errcheck // only read from
+	defer body.Close()
 	object := make([]byte, size)
 	if _, err := io.ReadFull(body, object); err != nil {
 		return nil, fmt.Errorf("read: %w", err)

@@ -130,7 +130,7 @@ func flip(t *testing.T, path string, offset int64) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	check(t, err)
-	defer f.Close() //nolint:errcheck // a test
+	defer f.Close()
 	var b [1]byte
 	_, err = f.ReadAt(b[:], offset)
 	check(t, err)

@@ -127,7 +127,7 @@ func (r *restore) clone(file int, in *os.File, s *seed) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer out.Close() //nolint:errcheck // synced later
+	defer out.Close()
 	if err := unix.IoctlFileClone(int(out.Fd()), int(in.Fd())); err != nil {
 		s.noReflink = true
 		return false, nil
@@ -149,7 +149,7 @@ func (r *restore) checkTree(ctx context.Context, file, from, to int) error {
 	if err != nil {
 		return fmt.Errorf("re-hash: %w", err)
 	}
-	defer in.Close() //nolint:errcheck // only read from
+	defer in.Close()
 	return r.eachChunk(ctx, in, file, from, to, func(chunk int, _ []byte) error {
 		return r.have(file, chunk)
 	})
@@ -161,7 +161,7 @@ func (r *restore) copyFrom(ctx context.Context, s *seed, file, from, to int) err
 	if err != nil {
 		return fmt.Errorf("open seed %s: %w", s.name, err)
 	}
-	defer in.Close() //nolint:errcheck // only read from
+	defer in.Close()
 	if r.tree == nil {
 		return r.eachChunk(ctx, in, file, from, to, func(chunk int, _ []byte) error {
 			r.held.add(r.table.first[file] + int64(chunk))
@@ -172,7 +172,7 @@ func (r *restore) copyFrom(ctx context.Context, s *seed, file, from, to int) err
 	if err != nil {
 		return err
 	}
-	defer out.Close() //nolint:errcheck // synced by name before a mark says so
+	defer out.Close()
 	return r.eachChunk(ctx, in, file, from, to, func(chunk int, data []byte) error {
 		if err := r.tree.writeChunk(out, file, chunk, data); err != nil {
 			return err

@@ -97,7 +97,7 @@ func Run(ctx context.Context, opts Options) (*Result, error) {
 		if work, err = openWorkDir(target); err != nil {
 			return nil, err
 		}
-		defer work.close() //nolint:errcheck // the lock ends with the process at the latest
+		defer work.close()
 	}
 	var skip manifest.Digest
 	for {
@@ -246,7 +246,7 @@ func (r *restore) checkTarget() error {
 	if err != nil {
 		return fmt.Errorf("target: %w", err)
 	}
-	defer root.Close() //nolint:errcheck // only read from
+	defer root.Close()
 	empty, known := true, r.opts.Replace || r.kind.Name == "files"
 	err = fs.WalkDir(root.FS(), ".", func(p string, entry fs.DirEntry, err error) error {
 		if err != nil || p == "." {

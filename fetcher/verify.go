@@ -62,7 +62,7 @@ func Verify(ctx context.Context, opts VerifyOptions) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
-	defer root.Close() //nolint:errcheck // only read from
+	defer root.Close()
 	v := verification{root: root, index: x, report: &Report{Manifest: m}}
 	if opts.Progress != nil {
 		v.progress = func(n int) { opts.Progress(v.checked.Add(int64(n)), m.RawSize) }
@@ -144,7 +144,7 @@ func (v *verification) chunks(ctx context.Context, f *manifest.File, from, to in
 	if err != nil {
 		return nil, err
 	}
-	defer in.Close() //nolint:errcheck // only read from
+	defer in.Close()
 	buf := v.buffers.get()
 	defer v.buffers.put(buf)
 	for i := from; i < to; i++ {

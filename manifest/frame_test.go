@@ -24,7 +24,7 @@ func newDecoder(t testing.TB) *FrameDecoder {
 
 func newEncoder(t testing.TB, level int) *FrameEncoder {
 	t.Helper()
-	enc, err := NewFrameEncoder(level)
+	enc, err := NewFrameEncoder(level, 3)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,7 +85,7 @@ func readObject(ctx context.Context, t Target, o object, size int64) ([]byte, er
 }
 
 // readPiece is how much of an object is in memory while it is checked only.
-const readPiece = 16 << 20
+const readPiece = 4 << 20
 
 // checkObject reads an object wholly and checks it, without keeping it.
 func checkObject(ctx context.Context, t Target, o object, size int64) error {

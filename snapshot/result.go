@@ -34,7 +34,11 @@ func (r *run) seal(ctx context.Context, fork Fork) (*Result, error) {
 		m.now.DoneBytes += e.Stamp.Size
 		m.now.ReusedBytes += e.Stamp.Size
 	}
-	s := &sealer{fork: fork, sink: r.Sink, level: r.Level, meter: m, put: make(map[manifest.Digest]bool)}
+	frames, err := manifest.NewFrameEncoder(r.Level, r.MinSaving)
+	if err != nil {
+		return nil, err
+	}
+	s := &sealer{fork: fork, sink: r.Sink, frames: frames, meter: m, put: make(map[manifest.Digest]bool)}
 	if r.Previous != nil && r.Previous.Index != nil {
 		s.known = newKnown(r.Previous.Index)
 	}

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/manifest/database"
 )
 
@@ -80,6 +81,9 @@ func newRun(o Options) (*run, error) {
 	}
 	if r.Level == 0 {
 		r.Level = 3
+	}
+	if r.MinSaving == 0 {
+		r.MinSaving = manifest.DefaultMinSaving
 	}
 	if r.Workers == 0 {
 		r.Workers = min(runtime.NumCPU(), maxWorkers)

@@ -12,11 +12,11 @@ import (
 
 // sealer cuts the files of a fork into segments and puts those that are new.
 type sealer struct {
-	fork  Fork
-	sink  Sink
-	level int
-	known *known // segments of the previous version; nil if there is none
-	meter *meter
+	fork   Fork
+	sink   Sink
+	frames *manifest.FrameEncoder
+	known  *known // segments of the previous version; nil if there is none
+	meter  *meter
 
 	mu  sync.Mutex
 	put map[manifest.Digest]bool // segments that this run has put
@@ -52,10 +52,7 @@ func (s *sealer) seal(ctx context.Context, files []*manifest.File, workers int) 
 	})
 	for range workers {
 		g.Go(func() error {
-			w, err := newWorker(s)
-			if err != nil {
-				return err
-			}
+			w := newWorker(s)
 			for j := range jobs {
 				if err := w.seal(ctx, j); err != nil {
 					return err
@@ -70,25 +67,20 @@ func (s *sealer) seal(ctx context.Context, files []*manifest.File, workers int) 
 // worker seals one segment at a time, in memory that it keeps.
 type worker struct {
 	*sealer
-	frames     *manifest.FrameEncoder // its own: one encoder compresses one chunk at a time
-	zeroFrame  []byte                 // the frame of a chunk of zeros, of which sparse files have many
-	chunk      []byte                 // the chunk at hand
-	earlier    []byte                 // a chunk that is read again
+	zeroFrame  []byte // the frame of a chunk of zeros, of which sparse files have many
+	chunk      []byte // the chunk at hand
+	earlier    []byte // a chunk that is read again
 	segment    []byte
 	candidates []segment
 }
 
-func newWorker(s *sealer) (*worker, error) {
-	enc, err := manifest.NewFrameEncoder(s.level)
-	if err != nil {
-		return nil, err
-	}
+func newWorker(s *sealer) *worker {
 	return &worker{
-		sealer: s, frames: enc, zeroFrame: enc.Append(nil, zeros),
+		sealer: s, zeroFrame: s.frames.Append(nil, zeros),
 		chunk: make([]byte, manifest.ChunkSize), earlier: make([]byte, manifest.ChunkSize),
 		// Growing would leave copies behind; what is never written takes no memory.
 		segment: make([]byte, 0, manifest.MaxSegmentChunks*manifest.MaxFrameSize),
-	}, nil
+	}
 }
 
 func (w *worker) seal(ctx context.Context, j job) error {

@@ -73,6 +73,7 @@ type Options struct {
 	// nobody resumes the node after this process was killed in the pause.
 	StateFile string
 	Level     int            // of zstd, 1 to 19; 0 is 3
+	MinSaving int            // per cent that a chunk must shrink by to be compressed; 0 is manifest.DefaultMinSaving
 	Workers   int            // segments sealed at a time, each in some 24 MiB of memory; 0 is a number for this machine
 	Log       *slog.Logger   // nil is none
 	Progress  func(Progress) // called during seal, never twice at a time; nil is none

@@ -111,7 +111,7 @@ func (j *publication) run(ctx context.Context) (done *doneEvent, err error) {
 	j.printPlan(run, node, forker)
 	return j.publish(ctx, run, snapshot.Options{
 		Database: c.Database.Path, Kind: kind, Node: node, Forker: forker, Sink: run,
-		StateFile: stateFile, Level: c.Compression.Level, Log: j.out.Log(),
+		StateFile: stateFile, Level: c.Compression.Level, MinSaving: c.Compression.MinSaving, Log: j.out.Log(),
 	})
 }
 

@@ -34,7 +34,7 @@ func (d *dir) Get(_ context.Context, key string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // only read from
+	defer f.Close()
 	return readAll(f, key, limit)
 }
 

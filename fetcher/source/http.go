@@ -91,7 +91,7 @@ func (h *httpSource) Get(ctx context.Context, key string, limit int64) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
-	defer body.Close() //nolint:errcheck // only read from
+	defer body.Close()
 	return readAll(body, key, limit)
 }
 

@@ -99,7 +99,7 @@ func TestSecretsStayOut(t *testing.T) {
 		"file://user:hunter2@elsewhere/x",
 	} {
 		s, err := Open(url)
-		text := ""
+		var text string
 		if err != nil {
 			text = err.Error()
 		} else {

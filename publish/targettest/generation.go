@@ -78,7 +78,7 @@ func Generation(n int) (*manifest.Index, map[manifest.Digest][]byte) {
 }
 
 var encoder = sync.OnceValue(func() *manifest.FrameEncoder {
-	e, err := manifest.NewFrameEncoder(1)
+	e, err := manifest.NewFrameEncoder(1, 3)
 	if err != nil {
 		panic(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/qsync/qsync/manifest"
 )
 
 // Agent is the configuration of qsyncd. Paths that are not absolute are taken
@@ -144,6 +146,11 @@ type Keep struct {
 type Compression struct {
 	// Level is the level of zstd, from 1 to 19. Default: 3.
 	Level int `yaml:"level"`
+	// MinSaving is by how many per cent a chunk must shrink to be compressed; one
+	// that does not is stored as it is. Databases that compress by themselves
+	// still shrink by some per cent, at several times the time to publish: lower
+	// it, to 3 for example, where downloads cost more than time. Default: 10.
+	MinSaving int `yaml:"min_saving"`
 }
 
 // Defaults.
@@ -210,5 +217,6 @@ func (a *Agent) setDefaults(dir string) {
 		}
 		c.Fork = cmp.Or(c.Fork, DefaultFork)
 		c.Compression.Level = cmp.Or(c.Compression.Level, DefaultLevel)
+		c.Compression.MinSaving = cmp.Or(c.Compression.MinSaving, manifest.DefaultMinSaving)
 	}
 }

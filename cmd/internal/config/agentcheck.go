@@ -78,6 +78,8 @@ func (a *Agent) checkChannel(d *document, key string, c *Channel) error {
 		return d.fault(key+".keep.days", "", "%d: want 1 or more", c.Keep.Days)
 	case c.Compression.Level < 1 || c.Compression.Level > 19:
 		return d.fault(key+".compression.level", "", "%d: want 1 to 19", c.Compression.Level)
+	case c.Compression.MinSaving < 1 || c.Compression.MinSaving > 99:
+		return d.fault(key+".compression.min_saving", "", "%d: want 1 to 99 per cent", c.Compression.MinSaving)
 	}
 	if err := d.genesis(key+".genesis", c); err != nil {
 		return err
