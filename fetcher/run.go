@@ -189,6 +189,9 @@ func (r *restore) run(ctx context.Context) (result *Result, err error) {
 		return nil, err
 	}
 	defer func() {
+		if r.ledger != nil {
+			err = errors.Join(err, r.ledger.journal.close())
+		}
 		if r.tree != nil {
 			err = errors.Join(err, r.tree.close())
 		}

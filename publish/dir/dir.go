@@ -164,7 +164,8 @@ func (t *Target) Read(ctx context.Context, key string, offset, length int64) ([]
 	return body, nil
 }
 
-// Delete implements [publish.Objects]. Directories that it empties go too.
+// Delete implements [publish.Objects]. Directories that it empties stay: there are
+// few, and one must not vanish between another's mkdir and rename.
 func (t *Target) Delete(ctx context.Context, key string) error {
 	path, err := t.path(key)
 	if err != nil {
@@ -175,10 +176,6 @@ func (t *Target) Delete(ctx context.Context, key string) error {
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
-	}
-	// A directory that cannot be removed is not empty, or somebody was faster.
-	for dir := filepath.Dir(path); dir != t.base && os.Remove(dir) == nil; {
-		dir = filepath.Dir(dir)
 	}
 	return nil
 }

@@ -64,37 +64,6 @@ func TestModes(t *testing.T) {
 	}
 }
 
-func TestDeleteRemovesEmptyDirectories(t *testing.T) {
-	base := t.TempDir()
-	target := newTarget(t, base)
-	for _, key := range []string{"segments/ab/1", "segments/cd/2"} {
-		if err := target.Put(t.Context(), key, []byte("x")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, c := range []struct {
-		key        string
-		gone, left []string
-	}{
-		{"segments/ab/1", []string{"segments/ab"}, []string{"segments/cd/2"}},
-		{"segments/cd/2", []string{"segments"}, []string{".qsync/tmp", ""}},
-	} {
-		if err := target.Delete(t.Context(), c.key); err != nil {
-			t.Fatal(err)
-		}
-		for _, path := range c.gone {
-			if _, err := os.Stat(filepath.Join(base, path)); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("after deletion of %s: %s is still there", c.key, path)
-			}
-		}
-		for _, path := range c.left {
-			if _, err := os.Stat(filepath.Join(base, path)); err != nil {
-				t.Errorf("after deletion of %s: %v", c.key, err)
-			}
-		}
-	}
-}
-
 // TestLinks: the base may be a link. One below it would hide a head from those
 // who look for what must stay, so it is an error.
 func TestLinks(t *testing.T) {

@@ -40,6 +40,8 @@ var Faults = []Fault{
 			if tcp, ok := c.(*net.TCPConn); ok {
 				_ = tcp.SetLinger(0)
 			}
+			// A reset throws away what has not been read yet.
+			time.Sleep(50 * time.Millisecond)
 		}}, r)
 	}},
 	{"truncate", false, func(w http.ResponseWriter, r *http.Request, _ int64, good http.Handler) {
@@ -97,6 +99,13 @@ var Faults = []Fault{
 		http.Error(w, "no", http.StatusForbidden)
 	}},
 	Stall,
+	{"gone after a while", false, func(w http.ResponseWriter, r *http.Request, nth int64, good http.Handler) {
+		cutAfter := 0
+		if nth > 4 {
+			cutAfter = 1
+		}
+		good.ServeHTTP(&meddler{ResponseWriter: w, cutAfter: cutAfter, end: func(net.Conn) {}}, r)
+	}},
 	{"empty", false, func(w http.ResponseWriter, _ *http.Request, _ int64, _ http.Handler) {
 		w.WriteHeader(http.StatusOK)
 	}},

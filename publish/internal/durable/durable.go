@@ -21,24 +21,10 @@ const (
 	dirMode  = 0o755
 )
 
-// maxTries is far beyond what bad luck needs.
-const maxTries = 100
-
 // WriteFile replaces the file at path, or creates it, with its parents. Readers
 // see the old or the new content, never a part. The temp file lies in tmp,
 // which must be on the same filesystem and must exist.
 func WriteFile(tmp, path string, content []byte) error {
-	// Somebody who removes the last file of a directory removes the directory
-	// too, perhaps between our mkdir and our rename.
-	for try := 1; ; try++ {
-		err := writeFile(tmp, path, content)
-		if err == nil || !errors.Is(err, fs.ErrNotExist) || try == maxTries {
-			return err
-		}
-	}
-}
-
-func writeFile(tmp, path string, content []byte) error {
 	if err := MkdirAll(filepath.Dir(path)); err != nil {
 		return err
 	}
