@@ -51,18 +51,47 @@ func (q *queue) take(source int, wanted func() bool) *work {
 		if q.err != nil || q.live&(1<<source) == 0 || len(q.waiting)+len(q.active) == 0 || !wanted() {
 			return nil
 		}
-		for i, w := range q.waiting {
-			if w.without&(1<<source) == 0 {
-				q.waiting = append(q.waiting[:i:i], q.waiting[i+1:]...)
-				q.start(w)
-				return w
-			}
+		if i := q.choose(source); i >= 0 {
+			w := q.waiting[i]
+			copy(q.waiting[1:], q.waiting[:i])
+			q.waiting = q.waiting[1:]
+			q.start(w)
+			return w
 		}
 		if w := q.steal(source); w != nil {
 			return w
 		}
 		q.changed.Wait()
 	}
+}
+
+// lookAhead is how far choose looks for a file of its own.
+const lookAhead = 64
+
+// choose finds the first work in the queue that source can do, or a little behind
+// it one of a file that no other connection works on: two that write to one
+// file wait for each other. It returns -1 if there is none.
+func (q *queue) choose(source int) int {
+	busy := map[int]bool{}
+	for w := range q.active {
+		busy[w.file] = true
+	}
+	first := -1
+	for i, w := range q.waiting {
+		if w.without&(1<<source) != 0 {
+			continue
+		}
+		if !busy[w.file] {
+			return i
+		}
+		if first < 0 {
+			first = i
+		}
+		if i-first >= lookAhead {
+			break
+		}
+	}
+	return first
 }
 
 func (q *queue) start(w *work) {
