@@ -50,7 +50,7 @@ func TestAgentOfTheDocumentation(t *testing.T) {
 			Name: "polkadot-rocksdb-archive", Chain: "polkadot",
 			Database: Database{Kind: "rocksdb", Path: "/var/lib/polkadot/chains/polkadot/db"},
 			Node:     Node{Signal: &SignalNode{PIDFile: "/run/polkadot.pid"}},
-			Fork:     "auto", Schedule: "0 4 * * *", Keep: Keep{Versions: 3, Days: 14}, Compression: Compression{Level: 3},
+			Fork:     "auto", Schedule: "0 4 * * *", Keep: Keep{Versions: 3, Days: 14}, Compression: Compression{Level: 3, MinSaving: 10},
 		}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -123,6 +123,7 @@ func TestAgentFaults(t *testing.T) {
 		{"schedule", `"0 4 * * *"`, `"0 25 * * *"`, `:12: channels[0].schedule: "0 25 * * *": `, "minute, hour"},
 		{"keep", "days: 14", "days: -1", ":13: channels[0].keep.days: -1", ""},
 		{"level", "fork: auto", "compression: {level: 20}", ":11: channels[0].compression.level: 20: want 1 to 19", ""},
+		{"min_saving", "fork: auto", "compression: {min_saving: 100}", ":11: channels[0].compression.min_saving: 100: want 1 to 99 per cent", ""},
 		{"genesis", "fork: auto", `genesis: "0x12"`, `:11: channels[0].genesis: "0x12" is not a hash`, "64"},
 		{"genesis of another chain", "fork: auto", `genesis: "0x` + strings.Repeat("ab", 32) + `"`, ":11: channels[0].genesis: that of polkadot is 0x91b171bb", "remove"},
 		{"channel name", "name: polkadot-rocksdb-archive", "name: Polkadot", `:7: channels[0].name: "Polkadot"`, ""},
