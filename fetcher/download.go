@@ -1,6 +1,7 @@
 package fetcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,16 +104,18 @@ func (d *download) explain(err error) error {
 // nothing left to do or the lane has more connections than it is allowed.
 func (d *download) connect(ctx context.Context, l *lane) {
 	defer l.connections.Add(-1)
-	buf := d.restore.buffers.get()
-	defer d.restore.buffers.put(buf)
-	chunk := d.restore.buffers.get()
-	defer d.restore.buffers.put(chunk)
+	var slots [atOnce]slot
+	for i := range slots {
+		slots[i] = slot{d.restore.buffers.get(), d.restore.buffers.get()}
+		defer d.restore.buffers.put(slots[i].frame)
+		defer d.restore.buffers.put(slots[i].chunk)
+	}
 	for {
 		w := d.queue.take(l.number, func() bool { return l.connections.Load() <= l.allowed.Load() })
 		if w == nil {
 			return
 		}
-		err := d.fetchWork(ctx, l, w, buf, chunk)
+		err := d.fetchWork(ctx, l, w, slots[:])
 		d.queue.finish(w, l.number, errors.Is(err, ErrNotFound))
 		if err == nil || errors.Is(err, ErrNotFound) {
 			if err != nil {
@@ -223,9 +226,15 @@ func (d *download) dropLane(l *lane, state string) {
 	d.queue.drop(l.number)
 }
 
+// atOnce is how many chunks of a stream are hashed at once: see [manifest.SumPair].
+const atOnce = 2
+
+// slot has the room for a frame and its chunk.
+type slot struct{ frame, chunk []byte }
+
 // fetchWork streams a span and writes each chunk once its hash is right. The
 // first chunks of a stream that breaks are kept.
-func (d *download) fetchWork(ctx context.Context, l *lane, w *work, buf, chunkBuf []byte) error {
+func (d *download) fetchWork(ctx context.Context, l *lane, w *work, slots []slot) error {
 	r := d.restore
 	f := &r.table.index.Files[w.file]
 	d.queue.mu.Lock()
@@ -251,48 +260,79 @@ func (d *download) fetchWork(ctx context.Context, l *lane, w *work, buf, chunkBu
 		return fail(w.next, err)
 	}
 	defer body.Close()
-	for more := true; more; more = d.queue.advance(w) {
-		if w.next > w.begin {
-			if err := d.throttle(ctx, int(f.Frames[w.next])); err != nil {
-				return err
-			}
+	for more := true; more; {
+		arrived, readErr := d.read(ctx, l, w, body, slots[:d.queue.ahead(w, len(slots))])
+		kept, err := d.keep(out, w, arrived)
+		more = d.queue.advance(w, kept)
+		if kept > 0 {
+			l.recovered()
 		}
-		frame := buf[:f.Frames[w.next]]
-		n, err := io.ReadFull(body, frame)
-		l.fetched.Add(int64(n))
-		r.progress.fetched.Add(int64(n))
-		if err != nil {
+		if err = cmp.Or(err, readErr); err != nil {
 			return fail(w.next, err)
 		}
-		if err := d.keep(out, w, frame, chunkBuf); err != nil {
-			return fail(w.next, err)
-		}
-		l.recovered()
 	}
 	return nil
 }
 
-// keep checks a frame's chunk and writes it.
-func (d *download) keep(out *os.File, w *work, frame, buf []byte) error {
+// read reads the next frames of w, one into each slot, and returns the slots up
+// to the first error.
+func (d *download) read(ctx context.Context, l *lane, w *work, body io.Reader, slots []slot) (arrived []slot, err error) {
+	f := &d.restore.table.index.Files[w.file]
+	for i := range slots {
+		frame := w.next + i
+		if frame > w.begin { // that one has waited before the request
+			if err := d.throttle(ctx, int(f.Frames[frame])); err != nil {
+				return slots[:i], err
+			}
+		}
+		slots[i].frame = slots[i].frame[:f.Frames[frame]]
+		n, err := io.ReadFull(body, slots[i].frame)
+		l.fetched.Add(int64(n))
+		d.restore.progress.fetched.Add(int64(n))
+		if err != nil {
+			return slots[:i], err
+		}
+	}
+	return slots, nil
+}
+
+// keep checks the next chunks of w, whose frames have arrived, and writes them.
+// It returns how many are done, up to the first error.
+func (d *download) keep(out *os.File, w *work, arrived []slot) (kept int, err error) {
 	r := d.restore
 	f := &r.table.index.Files[w.file]
-	if r.held.has(r.table.first[w.file] + int64(w.next)) {
-		return nil
+	var chunks [atOnce][]byte // nil where it is held already
+	var sums [atOnce]manifest.Digest
+	var broken error
+	for i, s := range arrived {
+		if r.held.has(r.table.first[w.file] + int64(w.next+i)) {
+			continue
+		}
+		if chunks[i], broken = r.frames.Decode(s.frame, s.chunk, f.ChunkLength(w.next+i)); broken != nil {
+			arrived = arrived[:i]
+			break
+		}
 	}
-	chunk, err := r.frames.Decode(frame, buf, f.ChunkLength(w.next))
-	if err != nil {
-		return &wrongChunkError{err}
+	sums[0], sums[1] = manifest.SumPair(chunks[0], chunks[1])
+	for i := range arrived {
+		number := w.next + i
+		if chunks[i] == nil {
+			continue
+		}
+		if want := f.Chunk(number); sums[i] != want {
+			return i, &wrongChunkError{fmt.Errorf("digest is %s, want %s", sums[i], want)}
+		}
+		if err := r.tree.writeChunk(out, w.file, number, chunks[i]); err != nil {
+			return i, &localError{err}
+		}
+		if err := r.have(w.file, number); err != nil {
+			return i, &localError{err}
+		}
 	}
-	if got, want := manifest.Sum(chunk), f.Chunk(w.next); got != want {
-		return &wrongChunkError{fmt.Errorf("digest is %s, want %s", got, want)}
+	if broken != nil {
+		broken = &wrongChunkError{broken}
 	}
-	if err := r.tree.writeChunk(out, w.file, w.next, chunk); err != nil {
-		return &localError{err}
-	}
-	if err := r.have(w.file, w.next); err != nil {
-		return &localError{err}
-	}
-	return nil
+	return len(arrived), broken
 }
 
 func (d *download) throttle(ctx context.Context, n int) error {

@@ -150,12 +150,19 @@ func (q *queue) begun(w *work, cancel context.CancelFunc) {
 	w.cancel = cancel
 }
 
-// advance says that chunk w.next has arrived, and reports whether more of w is
-// wanted.
-func (q *queue) advance(w *work) bool {
+// ahead is how many chunks of w are wanted, at most so many.
+func (q *queue) ahead(w *work, most int) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	w.next++
+	return min(most, w.end-w.next)
+}
+
+// advance says that the next n chunks of w are done, and reports whether more of
+// w is wanted.
+func (q *queue) advance(w *work, n int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	w.next += n
 	w.touched = time.Now()
 	return w.next < w.end && q.err == nil
 }

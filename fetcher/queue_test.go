@@ -15,15 +15,15 @@ func TestQueueStealsHalf(t *testing.T) {
 		q := newQueue([]*work{{end: 16}}, 2)
 		slow := q.take(0, always)
 		time.Sleep(3 * time.Second)
-		q.advance(slow) // one chunk in three seconds
+		q.advance(slow, 1) // one chunk in three seconds
 		fast := q.take(1, always)
 		if fast == nil || fast.next != 9 || fast.end != 16 || slow.next != 1 || slow.end != 9 {
 			t.Fatalf("slow has %+v, fast has %+v", slow, fast)
 		}
-		for q.advance(fast) {
+		for q.advance(fast, 1) {
 		}
 		q.finish(fast, 1, false)
-		for q.advance(slow) {
+		for q.advance(slow, 1) {
 		}
 		q.finish(slow, 0, false)
 		if err := q.result(context.Background()); err != nil {
@@ -49,7 +49,7 @@ func TestQueueDoublesWhatStandsStill(t *testing.T) {
 			if stuckWins {
 				first, second = stuck, double
 			}
-			q.advance(first)
+			q.advance(first, 1)
 			q.finish(first, 0, false)
 			if !cancelled[second] || cancelled[first] {
 				t.Errorf("cancelled: %v", cancelled)
