@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/qsync/qsync/snapshot"
+	"github.com/qsync/qsync/snapshot/fork"
 )
 
 // mustBeAsBefore checks that a failed run left nothing: the node goes on, the
@@ -21,7 +22,7 @@ func mustBeAsBefore(t *testing.T, o snapshot.Options, node *stoppable) {
 	if node.held {
 		t.Error("the node is held")
 	}
-	gone(t, snapshot.ForkPath(o.Database))
+	gone(t, fork.Path(o.Database))
 	gone(t, o.StateFile)
 }
 
@@ -167,18 +168,18 @@ func TestResumeFails(t *testing.T) {
 	if sink.puts > 0 {
 		t.Error("a snapshot was sealed while the node stands still")
 	}
-	gone(t, snapshot.ForkPath(dir))
-	if err := snapshot.Recover(t.Context(), node, o.StateFile); !errors.Is(err, errInjected) {
+	gone(t, fork.Path(dir))
+	if err := snapshot.Recover(t.Context(), node, o.Forker, o.StateFile); !errors.Is(err, errInjected) {
 		t.Errorf("Recover = %v", err)
 	}
 	if _, err := snapshot.Run(t.Context(), o); !errors.Is(err, errInjected) || node.quiesced != 1 {
 		t.Errorf("a second run = %v, with %d quiesces", err, node.quiesced)
 	}
 	node.onResume = nil
-	must(t, snapshot.Recover(t.Context(), node, o.StateFile))
+	must(t, snapshot.Recover(t.Context(), node, o.Forker, o.StateFile))
 	mustBeAsBefore(t, o, node)
 	resumed := node.resumed
-	must(t, snapshot.Recover(t.Context(), node, o.StateFile))
+	must(t, snapshot.Recover(t.Context(), node, o.Forker, o.StateFile))
 	if node.resumed != resumed {
 		t.Error("a second Recover resumed the node again")
 	}
@@ -229,12 +230,12 @@ func TestRecoverAfterAKilledRun(t *testing.T) {
 		node := &stoppable{held: true}
 		o := options(t, dir, &memory{}, node)
 		must(t, os.WriteFile(o.StateFile, []byte(`{"database":"`+dir+`","node":"x","quiesced":`+quiesced+`,"since":"2026-11-22T04:00:00Z"}`), 0o600))
-		write(t, snapshot.ForkPath(dir), "full/000007.sst", nil)
-		must(t, snapshot.Recover(t.Context(), node, o.StateFile))
+		write(t, fork.Path(dir), "full/000007.sst", nil)
+		must(t, snapshot.Recover(t.Context(), node, o.Forker, o.StateFile))
 		if node.held == (quiesced == "true") {
 			t.Errorf("quiesced %s: the node is held: %t", quiesced, node.held)
 		}
-		gone(t, snapshot.ForkPath(dir))
+		gone(t, fork.Path(dir))
 		gone(t, o.StateFile)
 	}
 }
@@ -275,7 +276,7 @@ func TestFileVanishesFromTheFork(t *testing.T) {
 	node := &stoppable{}
 	o := options(t, dir, &memory{}, node)
 	o.Forker = &stage{Forker: o.Forker, open: func() {
-		_ = os.Remove(filepath.Join(snapshot.ForkPath(dir), "full/000011.sst"))
+		_ = os.Remove(filepath.Join(fork.Path(dir), "full/000011.sst"))
 	}}
 	if _, err := snapshot.Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "open full/000011.sst in the fork") {
 		t.Errorf("Run = %v", err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/qsync/qsync/snapshot"
+	"github.com/qsync/qsync/snapshot/fork"
 	"github.com/qsync/qsync/snapshot/node"
 )
 
@@ -55,11 +56,11 @@ func TestKilledInThePause(t *testing.T) {
 
 	o := options(t, filepath.Join(dir, "db"), &memory{}, n)
 	o.StateFile = filepath.Join(dir, "state")
-	must(t, snapshot.Recover(t.Context(), n, o.StateFile))
+	must(t, snapshot.Recover(t.Context(), n, o.Forker, o.StateFile))
 	if s := status(t, live.Process.Pid); strings.Contains(s, "stopped") {
 		t.Errorf("the node still stands still: %s", s)
 	}
-	gone(t, snapshot.ForkPath(o.Database))
+	gone(t, fork.Path(o.Database))
 	gone(t, o.StateFile)
 	_, err := snapshot.Run(t.Context(), o)
 	must(t, err)

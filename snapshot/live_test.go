@@ -11,6 +11,7 @@ import (
 
 	"github.com/qsync/qsync/scripts/require"
 	"github.com/qsync/qsync/snapshot"
+	"github.com/qsync/qsync/snapshot/fork"
 	"github.com/qsync/qsync/snapshot/node"
 	"github.com/qsync/qsync/snapshot/snapshottest"
 )
@@ -111,7 +112,7 @@ func TestLiveDatabase(t *testing.T) {
 					result.RawBytes>>20, result.ReadBytes>>20, result.ReusedBytes>>20, checked)
 				o.Previous = previous(t, result)
 			}
-			gone(t, snapshot.ForkPath(dir))
+			gone(t, fork.Path(dir))
 			gone(t, o.StateFile)
 		})
 	}

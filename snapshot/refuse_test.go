@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/qsync/qsync/snapshot"
+	"github.com/qsync/qsync/snapshot/fork"
 	"github.com/qsync/qsync/snapshot/snapshottest"
 )
 
@@ -75,7 +76,7 @@ func TestRunRefuses(t *testing.T) {
 			if node.quiesced > 0 || sink.puts > 0 {
 				t.Errorf("the node was quiesced %d times, %d segments were put", node.quiesced, sink.puts)
 			}
-			gone(t, snapshot.ForkPath(dir))
+			gone(t, fork.Path(dir))
 		})
 	}
 }
@@ -94,7 +95,7 @@ func TestRunRefusesWhatComesBeforeTheCut(t *testing.T) {
 	if !errors.As(err, &refused) || sink.puts > 0 || node.held {
 		t.Errorf("Run = %v with %d puts, held %t", err, sink.puts, node.held)
 	}
-	gone(t, snapshot.ForkPath(dir))
+	gone(t, fork.Path(dir))
 }
 
 // What is a database at first look must be one at the cut.

@@ -30,10 +30,11 @@ func (r *run) seal(ctx context.Context, fork Fork) (*Result, error) {
 	for _, f := range index.Files {
 		m.now.TotalBytes += f.Size
 	}
-	for _, e := range r.unchanged.Files {
-		m.now.DoneBytes += e.Stamp.Size
-		m.now.ReusedBytes += e.Stamp.Size
+	for _, f := range todo {
+		m.now.DoneBytes -= f.Size
 	}
+	m.now.DoneBytes += m.now.TotalBytes
+	m.now.ReusedBytes = m.now.DoneBytes
 	frames, err := manifest.NewFrameEncoder(r.Level, r.MinSaving)
 	if err != nil {
 		return nil, err
@@ -65,7 +66,11 @@ func (r *run) plan() (x *manifest.Index, todo []*manifest.File) {
 		x.Files = append(x.Files, *r.Previous.file(e))
 	}
 	for _, e := range r.forked.Files {
-		x.Files = append(x.Files, manifest.File{Path: e.Path, Size: e.Stamp.Size, Mode: e.Mode})
+		if stamp, unread := r.unread[e.Path]; unread && stamp.SameContent(e.Stamp) {
+			x.Files = append(x.Files, *r.Previous.file(e))
+		} else {
+			x.Files = append(x.Files, manifest.File{Path: e.Path, Size: e.Stamp.Size, Mode: e.Mode})
+		}
 	}
 	slices.SortFunc(x.Files, func(a, b manifest.File) int { return strings.Compare(a.Path, b.Path) })
 	for i := range x.Files {

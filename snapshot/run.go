@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/qsync/qsync/manifest"
@@ -25,7 +26,7 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := Recover(ctx, o.Node, o.StateFile); err != nil {
+	if err := Recover(ctx, o.Node, o.Forker, o.StateFile); err != nil {
 		return nil, err
 	}
 	before, err := r.look()
@@ -35,10 +36,19 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 	if len(before.Foreign) > 0 {
 		r.log.Info("files that are not part of the database are left out", "files", len(before.Foreign), "first", before.Foreign[0])
 	}
-	r.setUnchangedAside(before)
+	unchanged := r.setUnchangedAside(before)
+	if r.BootCheck != nil { // a database boots only if it is whole
+		r.unread = unchanged.stamps()
+		before.Files = append(before.Files, unchanged.Files...)
+		before.sort()
+	}
+	r.state = state{Database: r.dir, Node: r.Node.String(), Since: time.Now().UTC()}
+	if err := r.state.save(r.StateFile); err != nil {
+		return nil, err
+	}
 	fork, err := o.Forker.Begin(ctx, before)
 	if err != nil {
-		return nil, fmt.Errorf("fork %s: %w", r.dir, err)
+		return nil, errors.Join(fmt.Errorf("fork %s: %w", r.dir, err), removeState(r.StateFile))
 	}
 	defer func() { err = errors.Join(err, r.release(fork)) }()
 	if err := r.cut(ctx, fork); err != nil {
@@ -46,6 +56,11 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 	}
 	r.log.Info("the database is forked and the node goes on", "fork", fork.String(), "pause", r.pause,
 		"files", len(r.forked.Files), "unchanged", len(r.unchanged.Files))
+	if r.BootCheck != nil {
+		if err := r.bootCheck(ctx, fork); err != nil {
+			return nil, err
+		}
+	}
 	return r.seal(ctx, fork)
 }
 
@@ -60,10 +75,11 @@ type run struct {
 	// to be what they were in the previous version.
 	forked    *Tree
 	unchanged *Tree
+	unread    map[string]Stamp // of forked files that need not be read all the same, as they first looked
 
 	cutAt time.Time
 	pause time.Duration
-	stuck bool // the node could not be resumed
+	stuck atomic.Bool // the node could not be resumed
 }
 
 func newRun(o Options) (*run, error) {
@@ -122,7 +138,7 @@ func (r *run) setUnchangedAside(t *Tree) *Tree {
 
 // cut freezes the files between quiesce and resume.
 func (r *run) cut(ctx context.Context, fork Fork) (err error) {
-	r.state = state{Database: r.dir, Node: r.Node.String(), Quiesced: true, Since: time.Now().UTC()}
+	r.state.Quiesced = true
 	if err := r.state.save(r.StateFile); err != nil {
 		return err
 	}
@@ -135,14 +151,31 @@ func (r *run) cut(ctx context.Context, fork Fork) (err error) {
 
 // hold is the pause. Nothing that can be done before or after it belongs here.
 func (r *run) hold(ctx context.Context, fork Fork) (err error) {
+	stop, err := r.watch(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+
 	start := time.Now()
-	defer func() { // also when Cut panics
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resumeTimeout)
+	if r.MaxPause > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, r.MaxPause, fmt.Errorf("%w: the node was held for %s, the most that is allowed", ErrPause, r.MaxPause))
 		defer cancel()
-		if resumeErr := r.Node.Resume(ctx); resumeErr != nil {
-			r.stuck = !errors.Is(resumeErr, ErrNodeGone)
-			err = errors.Join(err, fmt.Errorf("resume %s: %w", r.Node, resumeErr))
+	}
+	// A cut that hangs in the kernel hears of no deadline: the node goes on without it.
+	early := make(chan struct{})
+	inTime := context.AfterFunc(ctx, func() {
+		defer close(early)
+		_ = r.resume(ctx) // done again below, and the error is told there
+	})
+	defer func() { // also when Cut panics
+		if !inTime() {
+			<-early
+			err = errors.Join(context.Cause(ctx), err)
 		}
+		// Always, and after Quiesce has returned, which may have come late.
+		err = errors.Join(err, r.resume(ctx))
 		r.pause = time.Since(start)
 	}()
 	if err := r.Node.Quiesce(ctx); err != nil {
@@ -152,9 +185,58 @@ func (r *run) hold(ctx context.Context, fork Fork) (err error) {
 	if r.forked, err = look(r.dir, r.Kind); err != nil {
 		return err
 	}
-	r.unchanged = r.setUnchangedAside(r.forked)
+	r.unchanged = &Tree{Dir: r.dir, Kind: r.Kind}
+	if r.BootCheck == nil {
+		r.unchanged = r.setUnchangedAside(r.forked)
+	}
 	if err := fork.Cut(ctx, r.forked); err != nil {
 		return fmt.Errorf("fork %s: %w", r.dir, err)
+	}
+	return nil
+}
+
+// watch has the guard watch this process.
+func (r *run) watch(ctx context.Context) (stop func() error, err error) {
+	if r.Guard == nil {
+		return func() error { return nil }, nil
+	}
+	limit := r.MaxPause
+	if limit > 0 {
+		limit += guardDelay
+	}
+	if stop, err = r.Guard.Watch(ctx, limit); err != nil {
+		return nil, fmt.Errorf("set a guard for %s: %w", r.Node, err)
+	}
+	return stop, nil
+}
+
+// guardDelay is how much longer than this process the guard waits.
+const guardDelay = time.Second
+
+func (r *run) resume(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resumeTimeout)
+	defer cancel()
+	if err := r.Node.Resume(ctx); err != nil {
+		r.stuck.Store(!errors.Is(err, ErrNodeGone))
+		return fmt.Errorf("resume %s: %w", r.Node, err)
+	}
+	r.stuck.Store(false)
+	return nil
+}
+
+// bootCheck lets a private copy of the fork be judged.
+func (r *run) bootCheck(ctx context.Context, fork Fork) (err error) {
+	copier, ok := fork.(Copier)
+	if !ok {
+		return fmt.Errorf("check that the snapshot boots: no copy can be made of %s", fork)
+	}
+	dir, release, err := copier.Copy(ctx, r.forked)
+	if err != nil {
+		return fmt.Errorf("copy the fork for the boot check: %w", err)
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	if err := r.BootCheck(ctx, dir); err != nil {
+		return fmt.Errorf("the snapshot is not published, it failed the boot check: %w", err)
 	}
 	return nil
 }
@@ -165,7 +247,7 @@ func (r *run) release(fork Fork) error {
 	if err := fork.Release(); err != nil {
 		return err
 	}
-	if r.stuck {
+	if r.stuck.Load() {
 		return nil
 	}
 	return removeState(r.StateFile)

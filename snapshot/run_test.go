@@ -237,7 +237,7 @@ func TestRunRestores(t *testing.T) {
 			if node.quiesced != 1 || node.resumed != 1 || node.held {
 				t.Errorf("node: %+v", node)
 			}
-			gone(t, snapshot.ForkPath(dir))
+			gone(t, fork.Path(dir))
 			t.Log(result.Fork, result.Pause)
 		})
 	}

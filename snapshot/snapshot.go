@@ -14,6 +14,9 @@ import (
 // ErrNodeGone says that the node's process does not exist any more.
 var ErrNodeGone = errors.New("the node is gone")
 
+// ErrPause says that the node would have been held for longer than allowed.
+var ErrPause = errors.New("the pause is over")
+
 // Node is the program that writes the database.
 type Node interface {
 	// Quiesce returns when the node has stopped writing and will not write
@@ -33,6 +36,10 @@ type Forker interface {
 	// run left. The node goes on meanwhile, so it is the place for all work that
 	// makes the pause shorter. After an error nothing is left behind.
 	Begin(ctx context.Context, db *Tree) (Fork, error)
+	// Clean removes all that runs which were killed have left of forks of the
+	// database directory dir, whichever Forker made them. The caller sees to it that
+	// no run on this database is under way.
+	Clean(ctx context.Context, dir string) error
 	String() string
 }
 
@@ -50,6 +57,22 @@ type Fork interface {
 	Release() error
 	// String says how the view is frozen, and why so.
 	String() string
+}
+
+// Copier is a fork that programs can be let loose on.
+type Copier interface {
+	// Copy makes a private directory that holds the files of db as they were at
+	// the cut, and that may be written to: the fork does not change by it. release
+	// removes it.
+	Copy(ctx context.Context, db *Tree) (dir string, release func() error, err error)
+}
+
+// Guard lets the node go on when this process cannot do it any more.
+type Guard interface {
+	// Watch returns when somebody outside this process watches it. From then on
+	// until stop is called, the node is resumed should this process end in
+	// whatever way, and also when limit has passed; a limit of 0 is none.
+	Watch(ctx context.Context, limit time.Duration) (stop func() error, err error)
 }
 
 // Sink takes the segments.
@@ -70,8 +93,16 @@ type Options struct {
 	// still be stored where the Sink stores.
 	Previous *Previous
 	// StateFile is where the run records that it holds the node. Without one
-	// nobody resumes the node after this process was killed in the pause.
+	// and without a Guard nobody resumes the node after this process was killed in
+	// the pause.
 	StateFile string
+	Guard     Guard // nil is none
+	// MaxPause is the longest that the node is held: then it is resumed, and the
+	// run fails with ErrPause. 0 is as long as it takes.
+	MaxPause time.Duration
+	// BootCheck judges a private copy of the database before it is sealed: an
+	// error ends the run. The fork must be a Copier. nil is no check.
+	BootCheck func(ctx context.Context, dir string) error
 	Level     int            // of zstd, 1 to 19; 0 is 3
 	MinSaving int            // per cent that a chunk must shrink by to be compressed; 0 is manifest.DefaultMinSaving
 	Workers   int            // segments sealed at a time, each in some 24 MiB of memory; 0 is a number for this machine

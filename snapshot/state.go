@@ -63,7 +63,7 @@ func removeState(file string) error {
 // Recover undoes what a run left that was killed: it resumes the node and
 // removes the fork. Without a state file there is nothing to do. The caller sees to it
 // that no run with this state file is under way.
-func Recover(ctx context.Context, node Node, stateFile string) error {
+func Recover(ctx context.Context, node Node, forker Forker, stateFile string) error {
 	if stateFile == "" {
 		return nil
 	}
@@ -85,12 +85,8 @@ func Recover(ctx context.Context, node Node, stateFile string) error {
 			return fmt.Errorf("resume %s, which a run of %s left quiesced: %w", node, s.Since.Format(time.RFC3339), err)
 		}
 	}
-	dir, err := MakeForkDir(s.Database)
-	if err == nil {
-		err = dir.Remove()
-	}
 	// The database may have been moved away; its fork is then gone or not ours to look for.
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := forker.Clean(ctx, s.Database); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the fork of an earlier run: %w", err)
 	}
 	return removeState(stateFile)

@@ -57,6 +57,14 @@ func (t *Tree) sort() {
 	slices.SortFunc(t.Files, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
 }
 
+func (t *Tree) stamps() map[string]Stamp {
+	stamps := make(map[string]Stamp, len(t.Files))
+	for _, e := range t.Files {
+		stamps[e.Path] = e.Stamp
+	}
+	return stamps
+}
+
 // read adds what the open directory holds. It works with directory handles and
 // never follows a link, so that nothing outside the database can be reached.
 func (t *Tree) read(dir *os.File, prefix string, device uint64) error {

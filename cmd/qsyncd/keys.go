@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -102,27 +101,4 @@ func writeKey(file, signer string) error {
 		return fmt.Errorf("write the key: sync %s: %w", dir, err)
 	}
 	return nil
-}
-
-// readKey reads a secret key that nobody but its owner can read.
-func readKey(file string) (signer string, err error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return "", term.WithHint(fmt.Errorf("read the key: %w", err),
-			"qsyncd keys generate makes one; the configuration names it as key:")
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return "", fmt.Errorf("read the key: %w", err)
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return "", term.WithHint(fmt.Errorf("read the key: %s can be read by others, its mode is %#o", file, mode),
-			"chmod 600 %s", file)
-	}
-	b, err := io.ReadAll(f)
-	if err != nil {
-		return "", fmt.Errorf("read the key: %w", err)
-	}
-	return string(b), nil
 }

@@ -16,6 +16,6 @@ func command() *cobra.Command {
 		Use:   "qsyncd",
 		Short: "Publish snapshots of a running node's database",
 	}
-	root.AddCommand(keysCommand(), publishCommand(), pruneCommand(), serveCommand())
+	root.AddCommand(keysCommand(), publishCommand(), pruneCommand(), serveCommand(), guardCommand())
 	return root
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/qsync/qsync/cmd/internal/agent"
 	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/cmd/internal/term"
 	"github.com/qsync/qsync/publish"
@@ -63,26 +64,26 @@ type prunedEvent struct {
 
 func prune(ctx context.Context, out *term.Output, o pruneOptions) error {
 	start := time.Now()
-	agent, err := config.LoadAgent(o.configFile)
+	cfg, err := config.LoadAgent(o.configFile)
 	if err != nil {
 		return err
 	}
 	keep := map[string]publish.Keep{}
-	for _, c := range agent.Channels {
+	for _, c := range cfg.Channels {
 		if o.channel == "" || o.channel == c.Name {
 			keep[c.Name] = publish.Keep(c.Keep)
 		}
 	}
 	if o.channel != "" {
-		if _, err := configured(agent, o.configFile, o.channel); err != nil {
+		if _, err := configured(cfg, o.configFile, o.channel); err != nil {
 			return err
 		}
 	}
-	p, err := newPublisher(agent, out.Log())
+	p, err := agent.NewPublisher(cfg, out.Log())
 	if err != nil {
 		return err
 	}
-	pruned, err := p.Prune(ctx, keep, time.Duration(agent.Grace), o.dryRun)
+	pruned, err := p.Prune(ctx, keep, time.Duration(cfg.Grace), o.dryRun)
 	done := printPruned(out, pruned, o.dryRun)
 	if err != nil {
 		return err

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"time"
-
+	"github.com/qsync/qsync/cmd/internal/agent"
 	"github.com/qsync/qsync/cmd/internal/term"
-	"github.com/qsync/qsync/publish"
-	"github.com/qsync/qsync/snapshot"
 )
 
 type planEvent struct {
@@ -19,28 +16,17 @@ type planEvent struct {
 	Targets  []string `json:"targets"`
 }
 
-func (j *publication) printPlan(run *publish.Run, node snapshot.Node, forker snapshot.Forker) {
-	c := j.channel
-	e := planEvent{
-		Event: "plan", Channel: c.Name, Database: c.Database.Path, Kind: c.Database.Kind,
-		Node: node.String(), Fork: forker.String(),
-	}
-	if m, _ := run.Previous(); m != nil {
-		e.Previous = m.Version
-	}
-	for _, t := range j.publisher.Targets {
-		e.Targets = append(e.Targets, t.String())
-	}
-	if j.out.JSON {
-		j.out.Event(e)
+func printPlan(out *term.Output, p agent.Plan) {
+	if out.JSON {
+		out.Event(planEvent{"plan", p.Channel, p.Database, p.Kind, p.Node, p.Fork, p.Previous, p.Targets})
 		return
 	}
-	j.out.Say("publish %s from %s", c.Name, c.Database.Path)
-	for _, t := range e.Targets {
-		j.out.Say("  target    %s", t)
+	out.Say("publish %s from %s", p.Channel, p.Database)
+	for _, t := range p.Targets {
+		out.Say("  target    %s", t)
 	}
-	if e.Previous != "" {
-		j.out.Say("  previous  %s", e.Previous)
+	if p.Previous != "" {
+		out.Say("  previous  %s", p.Previous)
 	}
 }
 
@@ -59,20 +45,16 @@ type doneEvent struct {
 	Seconds       float64 `json:"seconds"`
 }
 
-func (j *publication) done(taken *snapshot.Result, r publish.Receipt) *doneEvent {
-	return &doneEvent{
-		Event: "done", Channel: j.channel.Name, Version: r.Version, Sequence: r.Sequence, Files: len(taken.Index.Files),
-		RawBytes: taken.RawBytes, ReadBytes: taken.ReadBytes, UploadedBytes: r.UploadedBytes, ReusedBytes: r.ReusedBytes,
-		Fork: taken.Fork, PauseSeconds: taken.Pause.Seconds(), Seconds: time.Since(j.start).Seconds(),
-	}
-}
-
-func printDone(out *term.Output, d *doneEvent) {
+func printDone(out *term.Output, d *agent.Published) {
 	if out.JSON {
-		out.Event(d)
+		out.Event(doneEvent{
+			Event: "done", Channel: d.Channel, Version: d.Version, Sequence: d.Sequence, Files: d.Files,
+			RawBytes: d.RawBytes, ReadBytes: d.ReadBytes, UploadedBytes: d.UploadedBytes, ReusedBytes: d.ReusedBytes,
+			Fork: d.Fork, PauseSeconds: d.Pause.Seconds(), Seconds: d.Took.Seconds(),
+		})
 		return
 	}
 	out.Say("published %s %s: %d files, %s; read %s, uploaded %s, reused %s; paused %.1f ms, took %.1f s",
 		d.Channel, d.Version, d.Files, term.Size(d.RawBytes), term.Size(d.ReadBytes),
-		term.Size(d.UploadedBytes), term.Size(d.ReusedBytes), 1000*d.PauseSeconds, d.Seconds)
+		term.Size(d.UploadedBytes), term.Size(d.ReusedBytes), 1000*d.Pause.Seconds(), d.Took.Seconds())
 }

@@ -10,7 +10,7 @@ import (
 
 // auto takes the first way that works, the safest and quickest first. Each
 // tries itself on the database's filesystem when it begins.
-type auto struct{}
+type auto struct{ cleaner }
 
 func (auto) String() string { return "auto" }
 

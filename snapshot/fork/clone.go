@@ -19,6 +19,7 @@ import (
 
 // clone forks a database file by file into files of its own.
 type clone struct {
+	cleaner
 	name string
 	// fill makes dst hold the first size bytes of src.
 	fill func(ctx context.Context, dst, src *os.File, size int64) error
@@ -38,13 +39,13 @@ func (c *clone) Begin(ctx context.Context, db *snapshot.Tree) (_ snapshot.Fork, 
 			err = errors.Join(err, f.Release())
 		}
 	}()
-	if f.dir, err = snapshot.MakeForkDir(db.Dir); err != nil {
+	if f.dir, err = makeDirectory(db.Dir); err != nil {
 		return nil, err
 	}
 	if f.from, err = os.OpenRoot(db.Dir); err != nil {
 		return nil, err
 	}
-	if f.to, err = os.OpenRoot(f.dir.Path); err != nil {
+	if f.to, err = os.OpenRoot(f.dir.path); err != nil {
 		return nil, err
 	}
 	if err := c.try(f, db); err != nil {
@@ -55,7 +56,7 @@ func (c *clone) Begin(ctx context.Context, db *snapshot.Tree) (_ snapshot.Fork, 
 
 type cloneFork struct {
 	*clone
-	dir      *snapshot.ForkDir
+	dir      *directory
 	from, to *os.Root
 
 	mu    sync.Mutex
@@ -175,7 +176,7 @@ func (f *cloneFork) Release() error {
 	if f.dir == nil {
 		return nil
 	}
-	return f.dir.Remove()
+	return f.dir.remove()
 }
 
 // each calls do for every entry, several at a time, and stops at the first error.

@@ -21,8 +21,8 @@ func tryCopy(f *cloneFork, db *snapshot.Tree) error {
 		need += uint64(min(e.Allocated, e.Stamp.Size))
 	}
 	var st unix.Statfs_t
-	if err := unix.Statfs(f.dir.Path, &st); err != nil {
-		return fmt.Errorf("look for room in %s: %w", f.dir.Path, err)
+	if err := unix.Statfs(f.dir.path, &st); err != nil {
+		return fmt.Errorf("look for room in %s: %w", f.dir.path, err)
 	}
 	if free := st.Bavail * uint64(st.Bsize); free < need {
 		return fmt.Errorf("a copy of the database needs %s beside it, there are %s", humanize.IBytes(need), humanize.IBytes(free))

@@ -1,7 +1,7 @@
 // Package fork freezes database directories.
 //
 // Three ways need nothing of the system but a filesystem. All hold the frozen
-// files in a directory beside the database, see [snapshot.ForkDir].
+// files in a directory beside the database, see [Path].
 //
 //	reflink   every file is cloned: the clone shares the blocks, and a write to either unshares them
 //	hardlink  every file is linked and read up to its length at the cut: nothing is

@@ -186,7 +186,7 @@ func TestForkHoldsStill(t *testing.T) {
 			}
 			check(t, f.Release())
 			check(t, f.Release())
-			if _, err := os.Lstat(snapshot.ForkPath(dir)); !os.IsNotExist(err) {
+			if _, err := os.Lstat(fork.Path(dir)); !os.IsNotExist(err) {
 				t.Errorf("the fork is still there: %v", err)
 			}
 			t.Log(f)
@@ -277,7 +277,7 @@ func TestHardlinkRefusesWhatChangesInPlace(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "change in place") {
 			t.Errorf("hardlink of %s: %v", name, err)
 		}
-		if _, err := os.Lstat(snapshot.ForkPath(dir)); !os.IsNotExist(err) {
+		if _, err := os.Lstat(fork.Path(dir)); !os.IsNotExist(err) {
 			t.Errorf("hardlink of %s left its directory: %v", name, err)
 		}
 	}
@@ -351,8 +351,8 @@ func TestForksKeepHoles(t *testing.T) {
 
 func TestLeftoversAreRemoved(t *testing.T) {
 	dir := rocks(t, t.TempDir())
-	write(t, snapshot.ForkPath(dir), "full/000007.sst", "of an earlier run", false)
-	write(t, snapshot.ForkPath(dir), "full/999999.sst", "of an earlier run", false)
+	write(t, fork.Path(dir), "full/000007.sst", "of an earlier run", false)
+	write(t, fork.Path(dir), "full/999999.sst", "of an earlier run", false)
 	f, err := forker(t, "hardlink").Begin(t.Context(), tree(t, dir, kind(t, "rocksdb")))
 	check(t, err)
 	cut := tree(t, dir, kind(t, "rocksdb"))
@@ -392,7 +392,7 @@ func TestCancelledBeginLeavesNothing(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, err := os.Lstat(snapshot.ForkPath(dir)); !os.IsNotExist(err) {
+		if _, err := os.Lstat(fork.Path(dir)); !os.IsNotExist(err) {
 			t.Errorf("%s left its directory: %v", name, err)
 		}
 	}
@@ -402,7 +402,7 @@ func TestCancelledBeginLeavesNothing(t *testing.T) {
 func TestMountedDatabase(t *testing.T) {
 	dir := snapshottest.Filesystem(t, "ext4", 32<<20)
 	write(t, dir, "full/CURRENT", "x", false)
-	defer os.Remove(snapshot.ForkPath(dir))
+	defer os.Remove(fork.Path(dir))
 	_, err := forker(t, "hardlink").Begin(t.Context(), tree(t, dir, kind(t, "rocksdb")))
 	if err == nil || !strings.Contains(err.Error(), "is another filesystem or subvolume than the directory it lies in") {
 		t.Errorf("hardlink: %v", err)

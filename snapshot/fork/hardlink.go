@@ -17,7 +17,7 @@ import (
 // hardlink links files. A link shares what is written to the file later, so
 // the fork holds only what is never written twice: up to its length at the cut. What
 // the engine does write twice is copied in the pause.
-type hardlink struct{}
+type hardlink struct{ cleaner }
 
 func (hardlink) String() string { return "hardlink" }
 
@@ -25,7 +25,7 @@ func (hardlink) Begin(ctx context.Context, db *snapshot.Tree) (_ snapshot.Fork, 
 	if !db.Kind.Frozen {
 		return nil, fmt.Errorf("files of kind %s change in place, and a hard link would change with them", db.Kind.Name)
 	}
-	dir, err := snapshot.MakeForkDir(db.Dir)
+	dir, err := makeDirectory(db.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (hardlink) Begin(ctx context.Context, db *snapshot.Tree) (_ snapshot.Fork, 
 	if f.from, err = os.OpenRoot(db.Dir); err != nil {
 		return nil, err
 	}
-	if f.to, err = os.OpenRoot(dir.Path); err != nil {
+	if f.to, err = os.OpenRoot(dir.path); err != nil {
 		return nil, err
 	}
 	if err := f.open(db); err != nil {
@@ -51,7 +51,7 @@ func (hardlink) Begin(ctx context.Context, db *snapshot.Tree) (_ snapshot.Fork, 
 }
 
 type linkFork struct {
-	dir         *snapshot.ForkDir
+	dir         *directory
 	from, to    *os.Root
 	directories map[string]*linkDirectory // by path in the database
 	copied      int                       // files that had to be copied at the cut
@@ -223,7 +223,7 @@ func (f *linkFork) Release() error {
 			root.Close()
 		}
 	}
-	return f.dir.Remove()
+	return f.dir.remove()
 }
 
 func (d *linkDirectory) close() {

@@ -1,23 +1,60 @@
-package main
+package agent
 
 import (
+	"encoding/json"
+	"fmt"
+	"os"
 	"time"
 
 	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/manifest/database"
 	"github.com/qsync/qsync/snapshot"
+	"github.com/qsync/qsync/snapshot/guard"
 	"github.com/qsync/qsync/snapshot/node"
 )
 
-// newNode is the node that the configuration describes.
-func newNode(c *config.Channel, kind *database.Kind) snapshot.Node {
+// NewNode is the node that the configuration describes.
+func NewNode(c *config.Channel) (snapshot.Node, error) {
+	kind, err := database.Lookup(c.Database.Kind)
+	if err != nil {
+		return nil, err
+	}
 	db := node.Database{Path: c.Database.Path, Kind: kind}
 	switch {
 	case c.Node.Signal != nil:
-		return &node.Signal{PIDFile: c.Node.Signal.PIDFile, Database: db}
+		return &node.Signal{PIDFile: c.Node.Signal.PIDFile, Database: db}, nil
 	case c.Node.Command != nil:
 		n := c.Node.Command
-		return &node.Command{QuiesceArgv: n.Pause, ResumeArgv: n.Resume, Timeout: time.Duration(n.Timeout)}
+		return &node.Command{QuiesceArgv: n.Pause, ResumeArgv: n.Resume, Timeout: time.Duration(n.Timeout)}, nil
 	}
-	return &node.None{Database: db}
+	return &node.None{Database: db}, nil
+}
+
+// GuardArgument is the verb by which the program starts itself as a guard.
+const GuardArgument = "guard"
+
+// newGuard is a guard in a second process of this program. A node that nothing
+// stops needs none.
+func newGuard(c *config.Channel) (snapshot.Guard, error) {
+	if c.Node.None != nil {
+		return nil, nil
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program, to start it as a guard: %w", err)
+	}
+	told, err := json.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("tell the guard about the node: %w", err)
+	}
+	return &guard.Process{Path: program, Args: []string{os.Args[0], GuardArgument}, Node: told}, nil
+}
+
+// OpenNode is the node that newGuard has told a guard about.
+func OpenNode(told json.RawMessage) (snapshot.Node, error) {
+	var c config.Channel
+	if err := json.Unmarshal(told, &c); err != nil {
+		return nil, fmt.Errorf("read which node to guard: %w", err)
+	}
+	return NewNode(&c)
 }

@@ -1,23 +1,21 @@
-package main
+package agent
 
 import (
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/qsync/qsync/cmd/internal/config"
-	"github.com/qsync/qsync/cmd/internal/term"
 	"github.com/qsync/qsync/manifest/trust"
 	"github.com/qsync/qsync/publish"
 	"github.com/qsync/qsync/publish/dir"
 )
 
-// newPublisher is the publisher that the configuration describes.
-func newPublisher(a *config.Agent, log *slog.Logger) (*publish.Publisher, error) {
-	key, err := readKey(a.Key)
+// NewPublisher is the publisher that the configuration describes.
+func NewPublisher(a *config.Agent, log *slog.Logger) (*publish.Publisher, error) {
+	key, err := ReadKey(a.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -49,14 +47,4 @@ func newPublisher(a *config.Agent, log *slog.Logger) (*publish.Publisher, error)
 		p.Targets = append(p.Targets, target)
 	}
 	return p, nil
-}
-
-// configured finds a channel in the configuration.
-func configured(a *config.Agent, file, name string) (*config.Channel, error) {
-	c, ok := a.Channel(name)
-	if !ok {
-		return nil, term.WithHint(fmt.Errorf("channel %s: %w in %s", name, publish.ErrNotFound, file),
-			"configured: %s", strings.Join(a.ChannelNames(), " "))
-	}
-	return c, nil
 }

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/robfig/cron/v3"
 
@@ -22,6 +24,9 @@ func (a *Agent) check(d *document) error {
 	}
 	if strings.ContainsFunc(a.Publisher, func(r rune) bool { return r <= ' ' || r > '~' || r == '+' }) {
 		return d.fault("publisher", "use the host name that operators know", "%q: want plain characters without spaces and +", a.Publisher)
+	}
+	if _, err := time.LoadLocation(a.TimeZone); err != nil || a.TimeZone == "Local" {
+		return d.fault("time_zone", "write a name like Europe/Berlin, or UTC", "%q is not known", a.TimeZone)
 	}
 	if len(a.Targets) == 0 {
 		return d.fault("targets", "write targets: [{dir: {path: /srv/qsync}}]", "nowhere to publish to")
@@ -66,12 +71,10 @@ func (a *Agent) checkChannel(d *document, key string, c *Channel) error {
 	if err != nil {
 		return d.fault(key+".database.kind", "known: "+strings.Join(database.Names(), ", "), "%q is not known", c.Database.Kind)
 	}
+	if err := c.Fork.check(d, key+".fork", kind); err != nil {
+		return err
+	}
 	switch {
-	case !slices.Contains(fork.Names, c.Fork):
-		return d.fault(key+".fork", "known: "+strings.Join(fork.Names, ", "), "%q is not known", c.Fork)
-	case c.Fork == "hardlink" && !kind.Frozen:
-		return d.fault(key+".fork", "use fork: auto, or reflink or copy",
-			"hardlink cannot freeze a %s database: its files change in place", kind.Name)
 	case c.Keep.Versions < 0:
 		return d.fault(key+".keep.versions", "", "%d: want 1 or more", c.Keep.Versions)
 	case c.Keep.Days < 0:
@@ -84,12 +87,7 @@ func (a *Agent) checkChannel(d *document, key string, c *Channel) error {
 	if err := d.genesis(key+".genesis", c); err != nil {
 		return err
 	}
-	if c.Schedule != "" {
-		if _, err := cron.ParseStandard(c.Schedule); err != nil {
-			return d.fault(key+".schedule", `write minute, hour, day, month, weekday, like "0 4 * * *"`, "%q: %s", c.Schedule, err)
-		}
-	}
-	if err := c.Node.check(d, key+".node"); err != nil {
+	if err := cmp.Or(c.checkSchedule(d, key), c.Node.check(d, key+".node"), c.checkNode(d, key), c.checkBootCheck(d, key)); err != nil {
 		return err
 	}
 	return a.checkApart(d, key, c)
@@ -108,16 +106,92 @@ func (d *document) genesis(key string, c *Channel) error {
 	return nil
 }
 
+func (c *Channel) checkSchedule(d *document, key string) error {
+	if c.Schedule == "" {
+		if c.Jitter != 0 {
+			return d.fault(key+".jitter", "add a schedule, or remove the key", "there is no schedule that it could delay")
+		}
+		return nil
+	}
+	// Which zone counts is said once for all, in time_zone.
+	if strings.Contains(c.Schedule, "TZ=") {
+		return d.fault(key+".schedule", "write time_zone: at the top of the file", "%q: names a time zone", c.Schedule)
+	}
+	if _, err := cron.ParseStandard(c.Schedule); err != nil {
+		return d.fault(key+".schedule", `write minute, hour, day, month, weekday, like "0 4 * * *", or "@every 6h"`, "%q: %s", c.Schedule, err)
+	}
+	return nil
+}
+
+// checkNode checks what goes with the node.
+func (c *Channel) checkNode(d *document, key string) error {
+	switch {
+	case c.Mode != "" && c.Mode != "freeze" && c.Mode != "stop":
+		return d.fault(key+".mode", "known: freeze, stop", "%q is not known", c.Mode)
+	case c.Mode == "stop" && c.Node.Systemd == nil && c.Node.Docker == nil:
+		return d.fault(key+".mode", "use node: systemd or docker, or a command of your own", "only systemd and docker can stop a node and start it again")
+	}
+	if c.RPC == "" {
+		if c.Preflight != (Preflight{MaxLag: c.Preflight.MaxLag, Stuck: c.Preflight.Stuck}) {
+			return d.fault(key+".preflight", "add rpc: http://127.0.0.1:9944", "nothing can be asked without rpc")
+		}
+		return nil
+	}
+	if u, err := url.Parse(c.RPC); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return d.fault(key+".rpc", "write http://127.0.0.1:9944", "%.80q is no http URL", c.RPC)
+	}
+	switch {
+	case c.Preflight.MaxLag < 0:
+		return d.fault(key+".preflight.max_lag", "", "%d: want 1 or more", c.Preflight.MaxLag)
+	case c.Preflight.MinHeight < 0:
+		return d.fault(key+".preflight.min_height", "", "%d: want 1 or more", c.Preflight.MinHeight)
+	}
+	return nil
+}
+
+func (c *Channel) checkBootCheck(d *document, key string) error {
+	if c.BootCheck != nil && (len(c.BootCheck) == 0 || c.BootCheck[0] == "") {
+		return d.fault(key+".boot_check", "write [program, argument, …]", "names no program")
+	}
+	for _, word := range c.BootCheck {
+		if c.RPC == "" && (strings.Contains(word, "{height}") || strings.Contains(word, "{hash}")) {
+			return d.fault(key+".boot_check", "add rpc: http://127.0.0.1:9944", "%q: no block is known without rpc", word)
+		}
+	}
+	return nil
+}
+
+func (f *Fork) check(d *document, key string, kind *database.Kind) error {
+	switch {
+	case f.Command != nil && (len(f.Command.Create) == 0 || len(f.Command.Release) == 0):
+		return d.fault(key+".command", "write create: [program, argument, …] and release likewise", "want both create and release")
+	case f.Command != nil:
+		return nil
+	case !slices.Contains(fork.Names, f.Name):
+		return d.fault(key, "known: "+strings.Join(fork.Names, ", "), "%q is not known", f.Name)
+	case f.Name == "hardlink" && !kind.Frozen:
+		return d.fault(key, "use fork: auto, or reflink or copy",
+			"hardlink cannot freeze a %s database: its files change in place", kind.Name)
+	}
+	return nil
+}
+
 func (n *Node) check(d *document, key string) error {
 	given := 0
-	for _, is := range []bool{n.Signal != nil, n.Command != nil, n.None != nil} {
+	for _, is := range []bool{n.Systemd != nil, n.Docker != nil, n.Freezer != nil, n.Signal != nil, n.Command != nil, n.None != nil} {
 		if is {
 			given++
 		}
 	}
 	switch {
 	case given != 1:
-		return d.fault(key, "if no program writes the database, write node: {none: {}}", "want exactly one of signal, command, none")
+		return d.fault(key, "if no program writes the database, write node: {none: {}}", "want exactly one of systemd, docker, freezer, signal, command, none")
+	case n.Systemd != nil:
+		return d.required(key+".systemd", map[string]string{"unit": n.Systemd.Unit})
+	case n.Docker != nil:
+		return d.required(key+".docker", map[string]string{"container": n.Docker.Container})
+	case n.Freezer != nil && (n.Freezer.Unit == "") == (n.Freezer.PIDFile == ""):
+		return d.fault(key+".freezer", "", "want exactly one of unit, pid_file")
 	case n.Signal != nil:
 		return d.required(key+".signal", map[string]string{"pid_file": n.Signal.PIDFile})
 	case n.Command != nil && (len(n.Command.Pause) == 0 || len(n.Command.Resume) == 0):

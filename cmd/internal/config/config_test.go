@@ -44,13 +44,14 @@ func TestAgentOfTheDocumentation(t *testing.T) {
 	}
 	want := &Agent{
 		Publisher: "snapshots.example.org", Key: "/etc/qsync/snapshots.example.org.key", State: "/var/lib/qsync",
-		HeadTTL: Duration(7 * 24 * time.Hour), Grace: Duration(72 * time.Hour),
+		TimeZone: "UTC", HeadTTL: Duration(7 * 24 * time.Hour), Grace: Duration(72 * time.Hour),
 		Targets: []Target{{Dir: &DirTarget{Path: "/srv/qsync"}}},
 		Channels: []Channel{{
 			Name: "polkadot-rocksdb-archive", Chain: "polkadot",
 			Database: Database{Kind: "rocksdb", Path: "/var/lib/polkadot/chains/polkadot/db"},
 			Node:     Node{Signal: &SignalNode{PIDFile: "/run/polkadot.pid"}},
-			Fork:     "auto", Schedule: "0 4 * * *", Keep: Keep{Versions: 3, Days: 14}, Compression: Compression{Level: 3, MinSaving: 10},
+			Fork:     Fork{Name: "auto"}, MaxPause: Duration(30 * time.Second), Preflight: Preflight{MaxLag: 20, Stuck: Duration(15 * time.Minute)},
+			Schedule: "0 4 * * *", Keep: Keep{Versions: 3, Days: 14}, Compression: Compression{Level: 3, MinSaving: 10},
 		}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -87,7 +88,7 @@ channels:
 	if diff := cmp.Diff([]string{"systemctl", "start", "a"}, a.Channels[0].Node.Command.Resume); diff != "" {
 		t.Error(diff)
 	}
-	if b, ok := a.Channel("b"); !ok || b.Node.None == nil || b.Fork != "reflink" {
+	if b, ok := a.Channel("b"); !ok || b.Node.None == nil || b.Fork.Name != "reflink" {
 		t.Errorf("channel b: %+v, %t", b, ok)
 	}
 }
@@ -106,7 +107,7 @@ func TestAgentFaults(t *testing.T) {
 			":10: channels[0].node.signal.pidfile: unknown key", "known here: pid_file"},
 		{"key twice", "state: /var/lib/qsync", "state: /a\nstate: /b", ":3: state: given twice, again in line 4", ""},
 		{"text for a number", "versions: 3", "versions: three", `:13: channels[0].keep.versions: "three": want a whole number`, ""},
-		{"mapping for text", "fork: auto", "fork: {auto: 1}", ":11: channels[0].fork: a mapping: want text", ""},
+		{"mapping for text", "fork: auto", "fork: {auto: 1}", ":11: channels[0].fork.auto: unknown key", "known here: command"},
 		{"text for a mapping", "{ signal: { pid_file: /run/polkadot.pid } }", "none", ":10: channels[0].node: want a mapping of keys to values", "signal, command, none"},
 		{"text for a list", "targets:\n  - dir: { path: /srv/qsync }", "targets: /srv", ":4: targets: want a list", ""},
 		{"no value", "state: /var/lib/qsync", "state:", ":3: state: has no value", "remove the key"},
@@ -117,7 +118,7 @@ func TestAgentFaults(t *testing.T) {
 		{"hardlink of files that change", "kind: rocksdb, path: /var/lib/polkadot/chains/polkadot/db }   # rocksdb | paritydb | pebble | leveldb | files (any directory)\n    node: { signal: { pid_file: /run/polkadot.pid } }\n    fork: auto",
 			"kind: paritydb, path: /p }\n    node: {none: {}}\n    fork: hardlink", ":11: channels[0].fork: hardlink cannot freeze a paritydb database", "reflink or copy"},
 		{"two nodes", "{ signal: { pid_file: /run/polkadot.pid } }", "{ none: {}, signal: { pid_file: /x } }",
-			":10: channels[0].node: want exactly one of signal, command, none", "{none: {}}"},
+			":10: channels[0].node: want exactly one of systemd, docker, freezer, signal, command, none", "{none: {}}"},
 		{"no node", "    node: { signal: { pid_file: /run/polkadot.pid } }\n", "", ":7: channels[0].node: want exactly one", "{none: {}}"},
 		{"half a command", "{ signal: { pid_file: /run/polkadot.pid } }", "{ command: { pause: [a] } }", ":10: channels[0].node.command: want both", "resume"},
 		{"schedule", `"0 4 * * *"`, `"0 25 * * *"`, `:12: channels[0].schedule: "0 25 * * *": `, "minute, hour"},

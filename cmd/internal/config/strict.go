@@ -88,6 +88,8 @@ func (d *document) check(n *yaml.Node, t reflect.Type, key string) error {
 		return d.fault(key, "give it a value, or remove the key", "has no value")
 	}
 	switch {
+	case t == reflect.TypeFor[Fork]() && n.Kind == yaml.MappingNode:
+		return d.mapping(n, t, key)
 	case reflect.PointerTo(t).Implements(unmarshaler):
 		return d.scalar(n, t, key)
 	case t.Kind() == reflect.Pointer:
@@ -141,7 +143,7 @@ func (d *document) mapping(n *yaml.Node, t reflect.Type, key string) error {
 }
 
 var wanted = map[reflect.Kind]string{
-	reflect.String: "text", reflect.Int: "a whole number", reflect.Bool: "true or false",
+	reflect.String: "text", reflect.Int: "a whole number", reflect.Int64: "a whole number", reflect.Bool: "true or false",
 }
 
 func (d *document) scalar(n *yaml.Node, t reflect.Type, key string) error {
