@@ -185,30 +185,19 @@ func (r *restore) copyFrom(ctx context.Context, s *seed, file, from, to int) err
 // those whose hash is right.
 func (r *restore) eachChunk(ctx context.Context, in io.ReaderAt, file, from, to int, right func(chunk int, data []byte) error) error {
 	f := &r.table.index.Files[file]
-	buf := r.buffers.get()
-	defer r.buffers.put(buf)
-	for i := from; i < to; i++ {
-		if err := ctx.Err(); err != nil {
-			return err
+	skip := func(chunk int) bool {
+		held := r.held.has(r.table.first[file] + int64(chunk))
+		if held {
+			r.progress.checked.Add(int64(f.ChunkLength(chunk)))
 		}
-		data := buf[:f.ChunkLength(i)]
-		r.progress.checked.Add(int64(len(data)))
-		if r.held.has(r.table.first[file] + int64(i)) {
-			continue
-		}
-		if _, err := in.ReadAt(data, int64(i)*manifest.ChunkSize); err != nil {
-			if errors.Is(err, io.EOF) {
-				continue // shorter than the file is to be
-			}
-			return fmt.Errorf("read %s at %d: %w", f.Path, int64(i)*manifest.ChunkSize, err)
-		}
-		if manifest.Sum(data) != f.Chunk(i) {
-			continue
+		return held
+	}
+	return hashChunks(ctx, in, f, from, to, &r.buffers, skip, func(chunk int, data []byte, isRight bool) error {
+		r.progress.checked.Add(int64(f.ChunkLength(chunk)))
+		if !isRight {
+			return nil
 		}
 		r.progress.reused.Add(int64(len(data)))
-		if err := right(i, data); err != nil {
-			return err
-		}
-	}
-	return nil
+		return right(chunk, data)
+	})
 }

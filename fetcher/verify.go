@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -145,21 +144,13 @@ func (v *verification) chunks(ctx context.Context, f *manifest.File, from, to in
 		return nil, err
 	}
 	defer in.Close()
-	buf := v.buffers.get()
-	defer v.buffers.put(buf)
-	for i := from; i < to; i++ {
-		if err := ctx.Err(); err != nil {
-			return bad, err
+	none := func(int) bool { return false }
+	err = hashChunks(ctx, in, f, from, to, &v.buffers, none, func(chunk int, _ []byte, right bool) error {
+		if !right {
+			bad = append(bad, chunk)
 		}
-		data := buf[:f.ChunkLength(i)]
-		_, err := in.ReadAt(data, int64(i)*manifest.ChunkSize)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return bad, fmt.Errorf("read %s at %d: %w", f.Path, int64(i)*manifest.ChunkSize, err)
-		}
-		if err != nil || manifest.Sum(data) != f.Chunk(i) {
-			bad = append(bad, i)
-		}
-		v.progress(len(data))
-	}
-	return bad, nil
+		v.progress(f.ChunkLength(chunk))
+		return nil
+	})
+	return bad, err
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -25,7 +24,7 @@ import (
 func TestMain(m *testing.M) {
 	switch os.Getenv("QSYNC_TEST_GUARD") {
 	case "":
-		os.Exit(m.Run())
+		m.Run()
 	case "agent":
 		if err := hold(os.Getenv("QSYNC_TEST_DIR")); err != nil {
 			panic(err)
@@ -45,7 +44,7 @@ func open(told json.RawMessage) (snapshot.Node, error) {
 }
 
 func process(pidFile string) *guard.Process {
-	told, _ := json.Marshal(pidFile)
+	told := strconv.AppendQuote(nil, pidFile)
 	return &guard.Process{Path: os.Args[0], Args: []string{os.Args[0]}, Env: append(os.Environ(), "QSYNC_TEST_GUARD=guard"), Node: told}
 }
 
@@ -190,7 +189,7 @@ func TestTriesAgain(t *testing.T) {
 	n := &stubborn{}
 	var out bytes.Buffer
 	err := guard.Watch(t.Context(), strings.NewReader(`{"limit":0,"node":null}`+"\n"), &out,
-		func(json.RawMessage) (snapshot.Node, error) { return n, nil }, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		func(json.RawMessage) (snapshot.Node, error) { return n, nil }, slog.New(slog.DiscardHandler))
 	if err != nil || n.tries != 3 || out.String() != "ready\n" {
 		t.Errorf("%d tries, says %q, error is %v", n.tries, out.String(), err)
 	}
