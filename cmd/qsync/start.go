@@ -16,6 +16,13 @@ func nodeFlags(m *manifest.Manifest, target string) []string {
 	if err != nil {
 		return nil
 	}
+	if c.Protocol == chain.EVM {
+		below, _ := c.Directory(m.Database.Kind)
+		if base, fits := strings.CutSuffix(target, "/"+below); fits && below != "" {
+			return []string{"--datadir", base, "--db.engine", m.Database.Kind}
+		}
+		return nil
+	}
 	flags := []string{"--chain", c.ID}
 	if below, ok := c.Directory(m.Database.Kind); ok {
 		flags = append(flags, "--database", m.Database.Kind)

@@ -48,6 +48,26 @@ func RocksDBNode(t testing.TB) string {
 	return path
 }
 
+// Geth returns the path of geth as scripts/geth/install builds it.
+func Geth(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(repository(), ".cache", "bin", "geth-v1.17.5")
+	if _, err := os.Stat(path); err != nil {
+		missing(t, "geth is not built: run scripts/geth/install")
+	}
+	return path
+}
+
+// Chopsticks returns the directory that scripts/chopsticks/install makes.
+func Chopsticks(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(repository(), ".cache", "chopsticks-1.0.5")
+	if _, err := os.Stat(path); err != nil {
+		missing(t, "chopsticks is not installed: run scripts/chopsticks/install (it needs node and npm)")
+	}
+	return path
+}
+
 // PebbleNode builds scripts/testnode and returns the program's path. The build
 // is cached by the go command; it needs nothing that the test itself does not.
 func PebbleNode(t testing.TB) string {

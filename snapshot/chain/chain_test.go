@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/qsync/qsync/manifest"
+	"github.com/qsync/qsync/manifest/database"
 	"github.com/qsync/qsync/snapshot/chain"
 )
 
@@ -27,29 +28,65 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s is the same chain as %s", id, other)
 		}
 		genesis[c.Genesis], spec[c.SpecID] = id, id
-		for _, kind := range []string{"rocksdb", "paritydb"} {
-			dir, ok := c.Directory(kind)
-			if err := manifest.CheckPath(dir); err != nil || !ok {
-				t.Errorf("%s: directory of %s: %q, %t, %v", id, kind, dir, ok, err)
-			}
-		}
 		if len(c.BasePaths) == 0 {
 			t.Errorf("%s has no base path", id)
+		}
+		if c.Protocol != chain.Substrate && c.Protocol != chain.EVM {
+			t.Errorf("%s: protocol %q", id, c.Protocol)
+		}
+		kinds := 0
+		for _, kind := range database.Names() {
+			dir, ok := c.Directory(kind)
+			if !ok {
+				continue
+			}
+			kinds++
+			if err := manifest.CheckPath(dir); err != nil {
+				t.Errorf("%s: directory of %s: %v", id, kind, err)
+			}
+		}
+		if kinds == 0 {
+			t.Errorf("%s: no database of its nodes is known", id)
 		}
 	}
 }
 
+func TestDirectory(t *testing.T) {
+	for _, test := range []struct {
+		id, kind, want string
+	}{
+		{"kusama", "paritydb", "chains/ksmcc3/paritydb"},
+		{"asset-hub-polkadot", "rocksdb", "chains/asset-hub-polkadot/db"},
+		{"kusama", "pebble", ""},
+		{"ethereum", "pebble", "geth/chaindata"},
+		{"ethereum", "rocksdb", ""},
+	} {
+		c, err := chain.Lookup(test.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if dir, ok := c.Directory(test.kind); ok != (test.want != "") || ok && dir != test.want {
+			t.Errorf("a %s database of %s lies in %q, %t; want %q", test.kind, test.id, dir, ok, test.want)
+		}
+	}
+}
+
+func TestMode(t *testing.T) {
+	for id, want := range map[string]string{"polkadot": "freeze", "asset-hub-kusama": "freeze", "ethereum": "stop"} {
+		c, err := chain.Lookup(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Mode(); got != want {
+			t.Errorf("%s: %s, want %s", id, got, want)
+		}
+	}
+	if got := (chain.Chain{}).Mode(); got != "freeze" {
+		t.Errorf("a chain that is not known: %s", got)
+	}
+}
+
 func TestLookup(t *testing.T) {
-	kusama, err := chain.Lookup("kusama")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if dir, _ := kusama.Directory("paritydb"); dir != "chains/ksmcc3/paritydb" {
-		t.Errorf("kusama's ParityDB lies in %q", dir)
-	}
-	if _, ok := kusama.Directory("pebble"); ok {
-		t.Error("kusama has a directory for pebble")
-	}
 	if _, err := chain.Lookup("ksmcc3"); err == nil || !strings.Contains(err.Error(), "asset-hub-polkadot") {
 		t.Errorf("lookup of an unknown chain = %v", err)
 	}
