@@ -276,7 +276,7 @@ func TestFileVanishesFromTheFork(t *testing.T) {
 	node := &stoppable{}
 	o := options(t, dir, &memory{}, node)
 	o.Forker = &stage{Forker: o.Forker, open: func() {
-		_ = os.Remove(filepath.Join(fork.Path(dir), "full/000011.sst"))
+		_ = os.Remove(filepath.Join(fork.Path(dir), "files", "full/000011.sst"))
 	}}
 	if _, err := snapshot.Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "open full/000011.sst in the fork") {
 		t.Errorf("Run = %v", err)

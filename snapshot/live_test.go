@@ -79,6 +79,7 @@ func TestLiveDatabase(t *testing.T) {
 		{"pebble", "copy", ""},
 		{"pebble", "reflink", "xfs"},
 		{"pebble", "auto", "btrfs"},
+		{"rocksdb", "btrfs", "btrfs"},
 		{"rocksdb", "hardlink", ""},
 		{"rocksdb", "copy", ""},
 		{"rocksdb", "reflink", "btrfs"},

@@ -28,6 +28,7 @@ func TestPause(t *testing.T) {
 		{"hardlink", "", 300 * time.Millisecond},
 		{"reflink", "xfs", 500 * time.Millisecond},
 		{"reflink", "btrfs", 500 * time.Millisecond},
+		{"btrfs", "btrfs", 300 * time.Millisecond},
 	} {
 		t.Run(test.fork+" "+test.filesystem, func(t *testing.T) {
 			parent := t.TempDir()

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/qsync/qsync/manifest/database"
@@ -33,19 +32,20 @@ type clone struct {
 func (c *clone) String() string { return c.name }
 
 func (c *clone) Begin(ctx context.Context, db *snapshot.Tree) (_ snapshot.Fork, err error) {
-	f := &cloneFork{clone: c, early: make(map[string]snapshot.Stamp)}
+	dir, err := makeDirectory(ctx, db.Dir)
+	if err != nil {
+		return nil, err
+	}
+	f := &cloneFork{clone: c, view: view{dir: dir}, early: make(map[string]snapshot.Stamp)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, f.Release())
 		}
 	}()
-	if f.dir, err = makeDirectory(db.Dir); err != nil {
-		return nil, err
-	}
 	if f.from, err = os.OpenRoot(db.Dir); err != nil {
 		return nil, err
 	}
-	if f.to, err = os.OpenRoot(f.dir.path); err != nil {
+	if err := f.makeFiles(); err != nil {
 		return nil, err
 	}
 	if err := c.try(f, db); err != nil {
@@ -56,8 +56,8 @@ func (c *clone) Begin(ctx context.Context, db *snapshot.Tree) (_ snapshot.Fork, 
 
 type cloneFork struct {
 	*clone
-	dir      *directory
-	from, to *os.Root
+	view
+	from *os.Root
 
 	mu    sync.Mutex
 	early map[string]snapshot.Stamp // what was taken before the pause, as it was then
@@ -130,7 +130,7 @@ func (f *cloneFork) take(ctx context.Context, e *snapshot.Entry) (snapshot.Stamp
 	if err != nil {
 		return snapshot.Stamp{}, err
 	}
-	dst, err := f.create(e.Path)
+	dst, err := create(f.files, e.Path)
 	if err != nil {
 		return snapshot.Stamp{}, err
 	}
@@ -145,16 +145,17 @@ func (f *cloneFork) take(ctx context.Context, e *snapshot.Entry) (snapshot.Stamp
 	return snapshot.Stamp{}, nil // which no file has: it is taken again at the cut
 }
 
-func (f *cloneFork) create(p string) (*os.File, error) {
+// create makes a file with the directories above it.
+func create(root *os.Root, p string) (*os.File, error) {
 	const flags = os.O_RDWR | os.O_CREATE | os.O_TRUNC
-	dst, err := f.to.OpenFile(p, flags, 0o600)
+	f, err := root.OpenFile(p, flags, 0o600)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := f.to.MkdirAll(path.Dir(p), 0o700); err != nil {
+		if err := root.MkdirAll(path.Dir(p), 0o700); err != nil {
 			return nil, err
 		}
-		dst, err = f.to.OpenFile(p, flags, 0o600)
+		f, err = root.OpenFile(p, flags, 0o600)
 	}
-	return dst, err
+	return f, err
 }
 
 func stampOf(f *os.File) (snapshot.Stamp, error) {
@@ -165,36 +166,9 @@ func stampOf(f *os.File) (snapshot.Stamp, error) {
 	return snapshot.StampOf(&st), nil
 }
 
-func (f *cloneFork) Open(path string) (*os.File, error) { return f.to.Open(path) }
-
 func (f *cloneFork) Release() error {
-	for _, root := range []*os.Root{f.from, f.to} {
-		if root != nil {
-			root.Close()
-		}
+	if f.from != nil {
+		f.from.Close()
 	}
-	if f.dir == nil {
-		return nil
-	}
-	return f.dir.remove()
-}
-
-// each calls do for every entry, several at a time, and stops at the first error.
-func each(ctx context.Context, entries []snapshot.Entry, do func(context.Context, *snapshot.Entry) error) error {
-	g, ctx := errgroup.WithContext(ctx)
-	workers := parallel()
-	for w := range workers {
-		g.Go(func() error {
-			for i := w; i < len(entries); i += workers {
-				if err := context.Cause(ctx); err != nil {
-					return err
-				}
-				if err := do(ctx, &entries[i]); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	return g.Wait()
+	return f.view.Release()
 }

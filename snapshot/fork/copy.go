@@ -16,13 +16,18 @@ import (
 var byCopy = &clone{name: "copy", fill: copySparse, try: tryCopy}
 
 func tryCopy(f *cloneFork, db *snapshot.Tree) error {
+	return f.dir.room(db)
+}
+
+// room reports whether the files can be copied into the directory.
+func (d *directory) room(db *snapshot.Tree) error {
 	var need uint64
 	for _, e := range db.Files {
 		need += uint64(min(e.Allocated, e.Stamp.Size))
 	}
 	var st unix.Statfs_t
-	if err := unix.Statfs(f.dir.path, &st); err != nil {
-		return fmt.Errorf("look for room in %s: %w", f.dir.path, err)
+	if err := unix.Statfs(d.path, &st); err != nil {
+		return fmt.Errorf("look for room in %s: %w", d.path, err)
 	}
 	if free := st.Bavail * uint64(st.Bsize); free < need {
 		return fmt.Errorf("a copy of the database needs %s beside it, there are %s", humanize.IBytes(need), humanize.IBytes(free))

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,9 +17,23 @@ import (
 // same filesystem, so that files can be linked or cloned into it, and never inside
 // the database, where the node would find it.
 type directory struct {
-	path string
-	lock *os.File
+	path  string
+	lock  *os.File // the directory itself
+	steps []step   // that undo what was done outside of it, the first one last
+	// remove undoes the steps and removes the directory with all it holds. If it
+	// fails, what is left is for a later run, and further calls say so again.
+	remove func() error
 }
+
+// What lies in the directory.
+const (
+	undoFile        = "undo.json" // the steps
+	filesDirectory  = "files"     // the frozen files, one by one
+	copyDirectory   = "copy"      // what programs are let loose on
+	snapshotVolume  = "snapshot"  // a btrfs subvolume
+	volumeDirectory = "volume"    // where a logical volume is mounted
+	printedFile     = "printed"   // by a command that makes a fork
+)
 
 // Path is where the fork of a database lies.
 func Path(db string) string {
@@ -25,9 +41,10 @@ func Path(db string) string {
 }
 
 // makeDirectory makes an empty fork directory for a database and locks it
-// against other runs. What an earlier run left in it is removed.
-func makeDirectory(db string) (*directory, error) {
+// against other runs. What an earlier run left is undone and removed.
+func makeDirectory(ctx context.Context, db string) (*directory, error) {
 	d := &directory{path: Path(db)}
+	d.remove = sync.OnceValue(d.removeNow)
 	if err := os.Mkdir(d.path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("make the fork directory: %w", err)
 	}
@@ -43,48 +60,70 @@ func makeDirectory(db string) (*directory, error) {
 		}
 		return nil, fmt.Errorf("lock %s: %w", d.path, err)
 	}
-	if err := d.clear(); err != nil {
+	if err := d.clear(ctx); err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("remove what an earlier run left in %s: %w", d.path, err)
 	}
 	return d, nil
 }
 
-func (d *directory) clear() error {
+func (d *directory) clear(ctx context.Context) error {
+	if err := d.load(); err != nil {
+		return err
+	}
+	if err := d.undo(ctx, 0); err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if err := os.RemoveAll(filepath.Join(d.path, e.Name())); err != nil {
+		if err := d.removeAll(e.Name()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// remove removes the directory with all it holds. Further calls do nothing.
-func (d *directory) remove() error {
-	if d.lock == nil {
-		return nil
-	}
-	if err := os.RemoveAll(d.path); err != nil {
+func (d *directory) removeNow() error {
+	defer d.lock.Close()
+	if err := d.undo(context.Background(), 0); err != nil {
 		return fmt.Errorf("remove the fork: %w", err)
 	}
-	lock := d.lock
-	d.lock = nil
-	return lock.Close()
+	if err := d.removeAll(""); err != nil {
+		return fmt.Errorf("remove the fork: %w", err)
+	}
+	return nil
+}
+
+func (d *directory) join(name string) string { return filepath.Join(d.path, name) }
+
+// removeAll removes what lies below the directory under a name; the empty name
+// is the directory itself. It does not reach into anything mounted there: that would
+// be deleted where it comes from.
+func (d *directory) removeAll(name string) error {
+	path := d.join(name)
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(path))
+	if err != nil {
+		return fmt.Errorf("list mounts: %w", err)
+	}
+	if len(mounts) > 0 {
+		return fmt.Errorf("%s is still mounted: unmount it", mounts[0].Mountpoint)
+	}
+	return os.RemoveAll(path)
 }
 
 // cleaner makes the Clean of every forker the same: one that is configured
 // today finds what another one left yesterday.
 type cleaner struct{}
 
-func (cleaner) Clean(_ context.Context, dir string) error {
+// Clean implements [snapshot.Forker].
+func (cleaner) Clean(ctx context.Context, dir string) error {
 	if _, err := os.Lstat(Path(dir)); err != nil {
 		return ignoreNotExist(err)
 	}
-	d, err := makeDirectory(dir)
+	d, err := makeDirectory(ctx, dir)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,6 +37,12 @@ func kind(t *testing.T, name string) *database.Kind {
 
 func forker(t *testing.T, name string) snapshot.Forker {
 	t.Helper()
+	if name == "command" {
+		return &fork.Command{
+			CreateArgv:  []string{"sh", "-c", `cp -a "$1" "$1.view" && echo "$1.view"`, "create", "{database}"},
+			ReleaseArgv: []string{"sh", "-c", `test -z "$1" || rm -r "$1"`, "release", "{fork}"},
+		}
+	}
 	f, err := fork.New(name)
 	check(t, err)
 	return f
@@ -117,6 +124,19 @@ func places(t *testing.T) map[string]func(t *testing.T) string {
 		"hardlink": here,
 		"copy":     here,
 		"auto":     here,
+		"command":  here,
+		"btrfs": func(t *testing.T) string {
+			return snapshottest.Filesystem(t, "btrfs", 256<<20)
+		},
+		"btrfs of a subvolume": func(t *testing.T) string {
+			parent := filepath.Join(snapshottest.Filesystem(t, "btrfs", 256<<20), "below", "volume")
+			check(t, os.Mkdir(filepath.Dir(parent), 0o755))
+			execute(t, "btrfs", "subvolume", "create", parent)
+			return parent
+		},
+		"lvm on ext4": func(t *testing.T) string {
+			return newVolumes(t, snapshottest.Filesystem(t, "ext4", 128<<20), "").origin
+		},
 		"reflink on xfs": func(t *testing.T) string {
 			return snapshottest.Filesystem(t, "xfs", 320<<20)
 		},
@@ -129,6 +149,13 @@ func places(t *testing.T) map[string]func(t *testing.T) string {
 		"copy on btrfs": func(t *testing.T) string {
 			return snapshottest.Filesystem(t, "btrfs", 256<<20)
 		},
+	}
+}
+
+func execute(t *testing.T, argv ...string) {
+	t.Helper()
+	if output, err := exec.CommandContext(t.Context(), argv[0], argv[1:]...).CombinedOutput(); err != nil {
+		t.Fatalf("%q: %v\n%s", argv, err, output)
 	}
 }
 
@@ -186,9 +213,7 @@ func TestForkHoldsStill(t *testing.T) {
 			}
 			check(t, f.Release())
 			check(t, f.Release())
-			if _, err := os.Lstat(fork.Path(dir)); !os.IsNotExist(err) {
-				t.Errorf("the fork is still there: %v", err)
-			}
+			nothingLeft(t, dir)
 			t.Log(f)
 		})
 	}
@@ -204,6 +229,9 @@ func TestMutableFilesAreFrozen(t *testing.T) {
 		{"hardlink", "pebble", "full/000004.log"}, // recycled
 		{"auto", "pebble", "full/000004.log"},
 		{"auto", "paritydb", "full/table_00_0"},
+		{"btrfs", "paritydb", "full/table_00_0"},
+		{"lvm on ext4", "paritydb", "full/table_00_0"},
+		{"command", "paritydb", "full/table_00_0"},
 	} {
 		t.Run(test.kind+" by "+test.place, func(t *testing.T) {
 			dir := filepath.Join(places(t)[test.place](t), "db")
@@ -289,9 +317,9 @@ func TestAutoSaysWhichAndWhy(t *testing.T) {
 		want             []string
 	}{
 		{"ext4", "rocksdb", []string{"hardlink", "does not clone files"}},
-		{"ext4", "paritydb", []string{"copy", "does not clone files", "change in place"}},
+		{"ext4", "paritydb", []string{"copy", "is not on btrfs", "does not clone files", "change in place", "lvm: "}},
 		{"xfs", "rocksdb", []string{"reflink"}},
-		{"btrfs", "paritydb", []string{"reflink"}},
+		{"btrfs", "paritydb", []string{"btrfs, the best there is"}},
 	} {
 		t.Run(test.kind+" on "+test.filesystem, func(t *testing.T) {
 			dir := filepath.Join(snapshottest.Filesystem(t, test.filesystem, 320<<20), "db")
@@ -409,7 +437,7 @@ func TestMountedDatabase(t *testing.T) {
 	}
 	f, err := forker(t, "auto").Begin(t.Context(), tree(t, dir, kind(t, "rocksdb")))
 	check(t, err)
-	if !strings.HasPrefix(f.String(), "copy, because reflink: ") {
+	if !strings.HasPrefix(f.String(), "copy, because btrfs: ") {
 		t.Errorf("auto took %s", f)
 	}
 	check(t, f.Release())
@@ -417,15 +445,54 @@ func TestMountedDatabase(t *testing.T) {
 
 // A file that changes while the node should stand still is no cut.
 func TestChangeInThePauseIsAnError(t *testing.T) {
-	for _, name := range []string{"hardlink", "copy"} {
-		dir := rocks(t, t.TempDir())
-		f, err := forker(t, name).Begin(t.Context(), tree(t, dir, kind(t, "rocksdb")))
-		check(t, err)
-		cut := tree(t, dir, kind(t, "rocksdb"))
-		write(t, dir, "full/000009.log", "a log and more", false)
-		if err := f.Cut(t.Context(), cut); err == nil || !strings.Contains(err.Error(), "full/000009.log: it changed in the pause") {
-			t.Errorf("%s: %v", name, err)
+	for _, place := range []string{"hardlink", "copy", "command", "btrfs", "lvm on ext4"} {
+		t.Run(place, func(t *testing.T) {
+			dir := rocks(t, places(t)[place](t))
+			f, err := forker(t, forkName(place)).Begin(t.Context(), tree(t, dir, kind(t, "rocksdb")))
+			check(t, err)
+			cut := tree(t, dir, kind(t, "rocksdb"))
+			write(t, dir, "full/000009.log", "a log and more", false)
+			if err := f.Cut(t.Context(), cut); err == nil || !strings.Contains(err.Error(), "full/000009.log: it changed in the pause") {
+				t.Errorf("Cut = %v", err)
+			}
+			check(t, f.Release())
+			nothingLeft(t, dir)
+		})
+	}
+}
+
+// nothingLeft looks for what a fork might have left.
+func nothingLeft(t *testing.T, dir string) {
+	t.Helper()
+	if _, err := os.Lstat(fork.Path(dir)); !os.IsNotExist(err) {
+		t.Errorf("the fork directory is still there: %v", err)
+	}
+	beside, err := os.ReadDir(filepath.Dir(dir))
+	check(t, err)
+	for _, e := range beside {
+		if e.Name() != filepath.Base(dir) && e.Name() != "lost+found" {
+			t.Errorf("%s was left beside the database", e.Name())
 		}
-		check(t, f.Release())
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	check(t, err)
+	if strings.Contains(string(mounts), fork.Path(dir)) {
+		t.Errorf("something is mounted in the fork directory:\n%s", mounts)
+	}
+	var fsys unix.Statfs_t
+	check(t, unix.Statfs(dir, &fsys))
+	if fsys.Type == unix.BTRFS_SUPER_MAGIC {
+		list, err := exec.CommandContext(t.Context(), "btrfs", "subvolume", "list", dir).Output()
+		check(t, err)
+		if strings.Contains(string(list), ".qsync") {
+			t.Errorf("a subvolume is left:\n%s", list)
+		}
+	}
+	if os.Getenv(volumesStore) != "" {
+		left, err := os.ReadDir(os.Getenv(volumesStore))
+		check(t, err)
+		for _, e := range left {
+			t.Errorf("the logical volume %s is left", e.Name())
+		}
 	}
 }

@@ -25,11 +25,11 @@ func (hardlink) Begin(ctx context.Context, db *snapshot.Tree) (_ snapshot.Fork, 
 	if !db.Kind.Frozen {
 		return nil, fmt.Errorf("files of kind %s change in place, and a hard link would change with them", db.Kind.Name)
 	}
-	dir, err := makeDirectory(db.Dir)
+	dir, err := makeDirectory(ctx, db.Dir)
 	if err != nil {
 		return nil, err
 	}
-	f := &linkFork{dir: dir, directories: make(map[string]*linkDirectory), early: make(map[string]uint64)}
+	f := &linkFork{view: view{dir: dir}, directories: make(map[string]*linkDirectory), early: make(map[string]uint64)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, f.Release())
@@ -38,7 +38,7 @@ func (hardlink) Begin(ctx context.Context, db *snapshot.Tree) (_ snapshot.Fork, 
 	if f.from, err = os.OpenRoot(db.Dir); err != nil {
 		return nil, err
 	}
-	if f.to, err = os.OpenRoot(dir.path); err != nil {
+	if err := f.makeFiles(); err != nil {
 		return nil, err
 	}
 	if err := f.open(db); err != nil {
@@ -51,8 +51,8 @@ func (hardlink) Begin(ctx context.Context, db *snapshot.Tree) (_ snapshot.Fork, 
 }
 
 type linkFork struct {
-	dir         *directory
-	from, to    *os.Root
+	view
+	from        *os.Root
 	directories map[string]*linkDirectory // by path in the database
 	copied      int                       // files that had to be copied at the cut
 
@@ -75,14 +75,14 @@ func (f *linkFork) open(db *snapshot.Tree) error {
 		}
 		d := &linkDirectory{}
 		f.directories[p] = d
-		if err := f.to.MkdirAll(p, 0o700); err != nil {
+		if err := f.files.MkdirAll(p, 0o700); err != nil {
 			return err
 		}
 		var err error
 		if d.from, err = f.from.Open(p); err != nil {
 			return err
 		}
-		if d.to, err = f.to.Open(p); err != nil {
+		if d.to, err = f.files.Open(p); err != nil {
 			return err
 		}
 	}
@@ -100,7 +100,7 @@ func (f *linkFork) try(db *snapshot.Tree) error {
 		err := f.link(&e)
 		switch {
 		case err == nil:
-			return f.to.Remove(e.Path)
+			return f.files.Remove(e.Path)
 		case errors.Is(err, unix.EXDEV):
 			return fmt.Errorf("%s is another filesystem or subvolume than the directory it lies in: %w", db.Dir, err)
 		case ignoreNotExist(err) != nil:
@@ -158,7 +158,7 @@ func (f *linkFork) take(e *snapshot.Entry) error {
 		return nil
 	}
 	if linked { // to a file that the node has replaced since
-		if err := f.to.Remove(e.Path); err != nil {
+		if err := f.files.Remove(e.Path); err != nil {
 			return err
 		}
 	}
@@ -192,7 +192,7 @@ func (f *linkFork) copy(ctx context.Context, e *snapshot.Entry) error {
 		return err
 	}
 	defer src.Close()
-	dst, err := f.to.OpenFile(e.Path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	dst, err := f.files.OpenFile(e.Path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -207,23 +207,15 @@ func (f *linkFork) copy(ctx context.Context, e *snapshot.Entry) error {
 	return err
 }
 
-func changedInPause(what string, e *snapshot.Entry) error {
-	return fmt.Errorf("%s %s: it changed in the pause: the node was not stopped, or another process writes the database", what, e.Path)
-}
-
-func (f *linkFork) Open(path string) (*os.File, error) { return f.to.Open(path) }
-
 func (f *linkFork) Release() error {
 	for _, d := range f.directories {
 		d.close()
 	}
 	f.directories = nil
-	for _, root := range []*os.Root{f.from, f.to} {
-		if root != nil {
-			root.Close()
-		}
+	if f.from != nil {
+		f.from.Close()
 	}
-	return f.dir.remove()
+	return f.view.Release()
 }
 
 func (d *linkDirectory) close() {

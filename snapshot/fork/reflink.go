@@ -34,7 +34,7 @@ func tryReflink(f *cloneFork, db *snapshot.Tree) error {
 			return err
 		}
 		defer src.Close()
-		dst, err := f.create(trial)
+		dst, err := create(f.files, trial)
 		if err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ func tryReflink(f *cloneFork, db *snapshot.Tree) error {
 		if err := unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())); err != nil {
 			return fmt.Errorf("the filesystem of %s does not clone files: %w", db.Dir, err)
 		}
-		return f.to.Remove(trial)
+		return f.files.Remove(trial)
 	}
 	return nil
 }

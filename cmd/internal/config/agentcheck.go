@@ -170,7 +170,7 @@ func (f *Fork) check(d *document, key string, kind *database.Kind) error {
 	case !slices.Contains(fork.Names, f.Name):
 		return d.fault(key, "known: "+strings.Join(fork.Names, ", "), "%q is not known", f.Name)
 	case f.Name == "hardlink" && !kind.Frozen:
-		return d.fault(key, "use fork: auto, or reflink or copy",
+		return d.fault(key, "use fork: auto, or reflink, btrfs, lvm or copy",
 			"hardlink cannot freeze a %s database: its files change in place", kind.Name)
 	}
 	return nil
