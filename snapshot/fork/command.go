@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/qsync/qsync/snapshot"
+	"github.com/qsync/qsync/snapshot/program"
 )
 
 // Command forks by two commands of the operator's. No shell reads their words,
@@ -81,8 +82,8 @@ func (f *commandFork) Cut(ctx context.Context, db *snapshot.Tree) error {
 	if err := unix.Flock(int(f.printed.Fd()), unix.LOCK_EX); err != nil {
 		return fmt.Errorf("lock %s: %w", f.printed.Name(), err)
 	}
-	create := program{argv: substitute(f.CreateArgv, "{database}", db.Dir), timeout: f.timeout(), kill: commandPatience, stdout: f.printed}
-	err := create.run(ctx)
+	create := program.Program{Argv: substitute(f.CreateArgv, "{database}", db.Dir), Timeout: f.timeout(), Kill: commandPatience, Stdout: f.printed}
+	err := create.Run(ctx)
 	// What it leaves in the background may keep the file open.
 	err = errors.Join(err, unix.Flock(int(f.printed.Fd()), unix.LOCK_UN))
 	if err != nil {
@@ -93,10 +94,10 @@ func (f *commandFork) Cut(ctx context.Context, db *snapshot.Tree) error {
 	}
 	path, err := printedPath(f.printed)
 	if err != nil {
-		return fmt.Errorf("run %q: %w", strings.Join(create.argv, " "), err)
+		return fmt.Errorf("run %q: %w", strings.Join(create.Argv, " "), err)
 	}
 	if err := f.show(path); err != nil {
-		return fmt.Errorf("open the directory that %q printed: %w", strings.Join(create.argv, " "), err)
+		return fmt.Errorf("open the directory that %q printed: %w", strings.Join(create.Argv, " "), err)
 	}
 	return f.check(ctx, db)
 }
@@ -137,8 +138,8 @@ func (u *undoCreation) run(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	release := program{argv: substitute(u.Argv, "{fork}", fork), timeout: u.Timeout, kill: commandPatience}
-	return release.run(ctx)
+	release := program.Program{Argv: substitute(u.Argv, "{fork}", fork), Timeout: u.Timeout, Kill: commandPatience}
+	return release.Run(ctx)
 }
 
 // fork is the directory that the other command has printed, or is empty. If that

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/qsync/qsync/snapshot"
+	"github.com/qsync/qsync/snapshot/program"
 )
 
 // lvm makes a snapshot of the logical volume that the database lies on, and
@@ -70,12 +71,12 @@ func (f *volumeFork) Cut(ctx context.Context, db *snapshot.Tree) error {
 		return err
 	}
 	mounted := f.dir.join(volumeDirectory)
-	mount := program{
-		argv: []string{"mount", "-t", f.origin.filesystem, "-o", mountOptions(f.origin.filesystem),
+	mount := program.Program{
+		Argv: []string{"mount", "-t", f.origin.filesystem, "-o", mountOptions(f.origin.filesystem),
 			filepath.Join("/dev", f.snapshot.Group, f.snapshot.Name), mounted},
-		timeout: volumeTimeout,
+		Timeout: volumeTimeout,
 	}
-	if err := mount.run(ctx); err != nil {
+	if err := mount.Run(ctx); err != nil {
 		return err
 	}
 	return f.show(filepath.Join(mounted, f.origin.path))

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/moby/sys/mountinfo"
+
+	"github.com/qsync/qsync/snapshot/program"
 )
 
 // volumeTimeout is how long one of LVM's programs may take.
@@ -30,10 +32,10 @@ func (v *volume) String() string { return v.Group + "/" + v.Name }
 
 // volumes lists the logical volumes that a selection (man lvmreport) names.
 func volumes(ctx context.Context, selection string) ([]volume, error) {
-	out, err := program{
-		argv:    []string{"lvs", "--reportformat", "json", "--options", "vg_name,lv_name,pool_lv", "--select", selection},
-		timeout: volumeTimeout,
-	}.output(ctx)
+	out, err := program.Program{
+		Argv:    []string{"lvs", "--reportformat", "json", "--options", "vg_name,lv_name,pool_lv", "--select", selection},
+		Timeout: volumeTimeout,
+	}.Output(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +66,7 @@ func (v *volume) snapshotOf(ctx context.Context, origin *volume, test bool) erro
 	if test {
 		argv = append(argv, "--test")
 	}
-	return (&program{argv: append(argv, origin.String()), timeout: volumeTimeout}).run(ctx)
+	return (&program.Program{Argv: append(argv, origin.String()), Timeout: volumeTimeout}).Run(ctx)
 }
 
 // remove removes the volume if it is there.
@@ -73,7 +75,7 @@ func (v *volume) remove(ctx context.Context) error {
 	if err != nil || len(ours) == 0 {
 		return err
 	}
-	return (&program{argv: []string{"lvremove", "--yes", v.String()}, timeout: volumeTimeout}).run(ctx)
+	return (&program.Program{Argv: []string{"lvremove", "--yes", v.String()}, Timeout: volumeTimeout}).Run(ctx)
 }
 
 // place is where a directory lies on a logical volume.

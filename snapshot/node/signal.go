@@ -3,16 +3,11 @@ package node
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/qsync/qsync/snapshot"
 )
@@ -28,9 +23,27 @@ type Signal struct {
 
 func (s *Signal) String() string { return "the process of " + s.PIDFile }
 
+// Check reports whether the process is the database's and may be signalled.
+func (s *Signal) Check(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	process, err := findProcess(s.PIDFile)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = process.Release() }() // which has nothing to tell
+	return s.checkWriter(process.Pid)
+}
+
 // Quiesce stops the process and returns when each of its threads stands still.
 func (s *Signal) Quiesce(ctx context.Context) error {
-	process, err := s.find()
+	ctx, cancel := within(ctx, s.Timeout, defaultTimeout, "it did not stop")
+	defer cancel()
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	process, err := findProcess(s.PIDFile)
 	if err != nil {
 		return err
 	}
@@ -38,24 +51,18 @@ func (s *Signal) Quiesce(ctx context.Context) error {
 	if err := s.checkWriter(process.Pid); err != nil {
 		return err
 	}
-	timeout := s.Timeout
-	if timeout == 0 {
-		timeout = 10 * time.Second
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("process %d did not stop within %s", process.Pid, timeout))
-	defer cancel()
-	if err := context.Cause(ctx); err != nil {
-		return err
-	}
 	if err := process.Signal(syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("stop process %d: %w", process.Pid, gone(err))
 	}
-	return waitStopped(ctx, process.Pid)
+	if err := waitStopped(ctx, process.Pid); err != nil {
+		return fmt.Errorf("stop process %d: %w", process.Pid, err)
+	}
+	return nil
 }
 
 // Resume lets the process go on. To a process that runs it does nothing.
 func (s *Signal) Resume(context.Context) error {
-	process, err := s.find()
+	process, err := findProcess(s.PIDFile)
 	if err != nil {
 		return err
 	}
@@ -66,66 +73,14 @@ func (s *Signal) Resume(context.Context) error {
 	return nil
 }
 
-func (s *Signal) find() (*os.Process, error) {
-	b, err := os.ReadFile(s.PIDFile)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %w", snapshot.ErrNodeGone, err)
-	} else if err != nil {
-		return nil, err
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	// 0 and below would signal groups of processes, 1 is the system's own.
-	if err != nil || pid < 2 {
-		return nil, fmt.Errorf("read %s: %.40q is not the number of a process", s.PIDFile, b)
-	}
-	process, err := os.FindProcess(pid)
-	if err != nil {
-		return nil, fmt.Errorf("find process %d: %w", pid, err)
-	}
-	if err := process.Signal(syscall.Signal(0)); err != nil {
-		return nil, fmt.Errorf("find process %d of %s: %w", pid, s.PIDFile, gone(err))
-	}
-	return process, nil
-}
-
-func gone(err error) error {
-	if errors.Is(err, os.ErrProcessDone) || errors.Is(err, unix.ESRCH) {
-		return snapshot.ErrNodeGone
+// checkWriter refuses a process that is known not to be the database's.
+func (s *Signal) checkWriter(pid int) error {
+	open, err := s.Database.isOpenIn(pid)
+	if err == nil && !open {
+		err = fmt.Errorf("process %d of %s does not have the database %s open: the pid file is stale, or names another program",
+			pid, s.PIDFile, s.Database.Path)
 	}
 	return err
-}
-
-// checkWriter reports whether the process has the database open, as far as that
-// can be known: stopping another one would not stop the writes.
-func (s *Signal) checkWriter(pid int) error {
-	locks, err := s.Database.locks()
-	if err != nil || len(locks) == 0 {
-		return err
-	}
-	var want []os.FileInfo
-	for _, l := range locks {
-		if info, err := os.Stat(l); err == nil {
-			want = append(want, info)
-		}
-	}
-	fds := fmt.Sprintf("/proc/%d/fd", pid)
-	open, err := os.ReadDir(fds)
-	if err != nil {
-		return fmt.Errorf("look what process %d has open: %w", pid, err)
-	}
-	for _, fd := range open {
-		info, err := os.Stat(filepath.Join(fds, fd.Name()))
-		if err != nil {
-			continue // closed since
-		}
-		for _, w := range want {
-			if os.SameFile(info, w) {
-				return nil
-			}
-		}
-	}
-	return fmt.Errorf("process %d of %s does not have the database %s open: the pid file is stale, or names another program",
-		pid, s.PIDFile, s.Database.Path)
 }
 
 // waitStopped waits until every thread of the process stands still: a signal
@@ -133,24 +88,19 @@ func (s *Signal) checkWriter(pid int) error {
 // write may still go on. It looks twice: a thread that was made while the signal
 // was on its way is missing in the first list, and after that none is made.
 func waitStopped(ctx context.Context, pid int) error {
-	still := false
-	for wait := 100 * time.Microsecond; ; wait = min(2*wait, 10*time.Millisecond) {
-		running, err := runningThreads(pid)
-		if err != nil {
-			return err
+	running := 0
+	err := until(ctx, func() (_ bool, err error) {
+		for range 2 {
+			if running, err = runningThreads(pid); running > 0 || err != nil {
+				return false, err
+			}
 		}
-		if running == 0 && still {
-			return nil
-		}
-		if still = running == 0; still {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%d of its threads still run: %w", running, context.Cause(ctx))
-		case <-time.After(wait):
-		}
+		return true, nil
+	})
+	if err != nil && running > 0 {
+		return fmt.Errorf("%d of its threads still run: %w", running, err)
 	}
+	return err
 }
 
 func runningThreads(pid int) (int, error) {
@@ -179,7 +129,7 @@ func runningThreads(pid int) (int, error) {
 		}
 	}
 	if alive == 0 {
-		return 0, fmt.Errorf("stop process %d: %w", pid, snapshot.ErrNodeGone)
+		return 0, snapshot.ErrNodeGone
 	}
 	return running, nil
 }

@@ -77,8 +77,9 @@ type Channel struct {
 	Node Node `yaml:"node"`
 
 	// Mode is freeze, which stops the node's threads, or stop, which ends it
-	// cleanly and starts it again. It is for the nodes that can do both: systemd and
-	// docker. Default: freeze; for chains whose nodes lose blocks by it, stop.
+	// cleanly and starts it again: max_pause must then cover both. It is for the nodes
+	// that can do both: systemd and docker. Default: freeze; for chains whose nodes
+	// lose blocks by it, stop.
 	Mode string `yaml:"mode"`
 
 	// MaxPause is the longest that the node is held. Then it goes on, and the

@@ -186,6 +186,8 @@ func (n *Node) check(d *document, key string) error {
 	switch {
 	case given != 1:
 		return d.fault(key, "if no program writes the database, write node: {none: {}}", "want exactly one of systemd, docker, freezer, signal, command, none")
+	case n.Systemd != nil && n.Systemd.Unit != "" && !strings.Contains(n.Systemd.Unit, "."):
+		return d.fault(key+".systemd.unit", "write "+n.Systemd.Unit+".service", "%q has no type", n.Systemd.Unit)
 	case n.Systemd != nil:
 		return d.required(key+".systemd", map[string]string{"unit": n.Systemd.Unit})
 	case n.Docker != nil:

@@ -1,4 +1,6 @@
-package fork
+// Package program runs the programs that a configuration or a system has for
+// qsync. No shell reads their words.
+package program
 
 import (
 	"context"
@@ -13,35 +15,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// program is a program to run. No shell reads its words.
-type program struct {
-	argv    []string
-	timeout time.Duration
-	// kill is how long after it was told to end it is killed; 0 is never, for
+// Program is a program to run.
+type Program struct {
+	Argv    []string      // its name or path, and its arguments
+	Timeout time.Duration // after which it is told to end, by SIGTERM; 0 is none
+	// Kill is how long after it was told to end it is killed; 0 is never, for
 	// programs that would leave a device suspended.
-	kill   time.Duration
-	stdout *os.File // nil is the end of an error message
+	Kill   time.Duration
+	Stdout *os.File // nil is the end of an error message
 }
 
-func (p *program) run(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.timeout, fmt.Errorf("it did not end within %s", p.timeout))
-	defer cancel()
-	output, err := scratchFile()
+// Run runs the program, and all that it starts, in a process group of its own. The
+// error has the end of what it printed.
+func (p *Program) Run(ctx context.Context) error {
+	if p.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, p.Timeout, fmt.Errorf("it did not end within %s", p.Timeout))
+		defer cancel()
+	}
+	output, err := ScratchFile()
 	if err != nil {
 		return err
 	}
 	defer output.Close()
-	cmd := exec.CommandContext(ctx, p.argv[0], p.argv[1:]...)
+	cmd := exec.CommandContext(ctx, p.Argv[0], p.Argv[1:]...)
 	// Files and not pipes: what the program leaves in the background keeps its
 	// output open, and must not be waited for.
 	cmd.Stdout, cmd.Stderr = output, output
-	if p.stdout != nil {
-		cmd.Stdout = p.stdout
+	if p.Stdout != nil {
+		cmd.Stdout = p.Stdout
 	}
 	// A Ctrl-C at the terminal is for the agent, which ends the program in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGTERM) }
-	cmd.WaitDelay = p.kill
+	cmd.WaitDelay = p.Kill
 	err = cmd.Run()
 	if err == nil {
 		return nil
@@ -49,18 +56,18 @@ func (p *program) run(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
-	return fmt.Errorf("run %q: %w%s", strings.Join(p.argv, " "), err, tail(output))
+	return fmt.Errorf("run %q: %w%s", strings.Join(p.Argv, " "), err, tail(output))
 }
 
-// output runs the program and returns what it writes to its standard output.
-func (p program) output(ctx context.Context) ([]byte, error) {
-	f, err := scratchFile()
+// Output runs the program and returns what it writes to its standard output.
+func (p Program) Output(ctx context.Context) ([]byte, error) {
+	f, err := ScratchFile()
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	p.stdout = f
-	if err := p.run(ctx); err != nil {
+	p.Stdout = f
+	if err := p.Run(ctx); err != nil {
 		return nil, err
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
@@ -69,8 +76,8 @@ func (p program) output(ctx context.Context) ([]byte, error) {
 	return io.ReadAll(f)
 }
 
-// scratchFile is a file without a name.
-func scratchFile() (*os.File, error) {
+// ScratchFile is a file without a name.
+func ScratchFile() (*os.File, error) {
 	f, err := os.CreateTemp("", "qsync-output-*")
 	if err != nil {
 		return nil, err
