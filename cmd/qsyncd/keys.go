@@ -15,8 +15,22 @@ import (
 )
 
 func keysCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "keys", Short: "Make the keys that sign"}
-	cmd.AddCommand(keysGenerateCommand())
+	cmd := &cobra.Command{
+		Use:   "keys",
+		Short: "Make, certify, rotate and revoke the keys that sign",
+		Long: `Make, certify, rotate and revoke the keys that sign.
+
+The agent signs with an online key, the file that the configuration names as
+key:. So that it can be replaced without a word to those who fetch, they pin
+another one: a root key, made in the same way and kept offline. It signs the list
+of the online keys, which lies on the targets beside the catalog.
+
+  qsyncd keys generate --name root.example.org --out /media/usb
+  qsyncd keys certify --root /media/usb/root.example.org.key   at first, and before the list expires
+  qsyncd keys rotate  --root /media/usb/root.example.org.key   a new online key beside the old one
+  qsyncd keys revoke  --root /media/usb/root.example.org.key KEY`,
+	}
+	cmd.AddCommand(keysGenerateCommand(), keysCertifyCommand(), keysRotateCommand(), keysRevokeCommand())
 	return cmd
 }
 
@@ -93,6 +107,11 @@ func writeKey(file, signer string) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("write the key: %w", err)
 	}
+	return syncKeyDirectory(dir)
+}
+
+// syncKeyDirectory makes the names of key files durable.
+func syncKeyDirectory(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("write the key: %w", err)

@@ -16,6 +16,8 @@ func command() *cobra.Command {
 		Use:   "qsyncd",
 		Short: "Publish snapshots of a running node's database",
 	}
+	root.AddCommand(runCommand(), statusCommand())
+	root.AddCommand(checkConfigCommand(), doctorCommand())
 	root.AddCommand(keysCommand(), publishCommand(), pruneCommand(), serveCommand(), guardCommand())
 	return root
 }

@@ -11,12 +11,14 @@ import (
 	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/cmd/internal/term"
 	"github.com/qsync/qsync/publish"
+	"github.com/qsync/qsync/publish/status"
 	"github.com/qsync/qsync/snapshot"
 )
 
 type publishOptions struct {
 	configFile string
 	channel    string
+	wait       bool // for another run on the channel
 }
 
 func publishCommand() *cobra.Command {
@@ -27,7 +29,10 @@ func publishCommand() *cobra.Command {
 		Long: `Take a snapshot of a channel's database and publish it on all targets. The node is
 held for an instant only. What is published already is not uploaded again, and
 files that are known unchanged are not even read. Nothing is visible before all
-of it is there. Afterwards old versions are dropped as keep: says.`,
+of it is there. Afterwards old versions are dropped as keep: says.
+
+While the agent, or somebody else, publishes the channel the command fails, or
+waits with --wait.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeChannels,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -36,6 +41,7 @@ of it is there. Afterwards old versions are dropped as keep: says.`,
 		},
 	}
 	addConfigFlag(cmd, &o.configFile)
+	cmd.Flags().BoolVar(&o.wait, "wait", false, "wait for another run on the channel to end")
 	return cmd
 }
 
@@ -51,8 +57,9 @@ func runPublish(ctx context.Context, out *term.Output, o publishOptions) error {
 	display := out.NewDisplay()
 	defer display.Close()
 	job := &agent.Publication{
-		Config: cfg, Channel: c, Log: out.Log(),
-		Planned: func(p agent.Plan) { printPlan(out, p) },
+		Config: cfg, Channel: c, Log: out.Log(), Trigger: status.ByHand, Wait: o.wait,
+		Preflight: agent.NewPreflight(cfg, c),
+		Planned:   func(p agent.Plan) { printPlan(out, p) },
 		Progress: func(p snapshot.Progress) {
 			display.Show(term.Progress{Phase: "publishing", Done: p.DoneBytes, Total: p.TotalBytes})
 		},

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/qsync/qsync/cmd/internal/agent"
 	"github.com/qsync/qsync/cmd/internal/term"
 )
@@ -43,18 +45,23 @@ type doneEvent struct {
 	Fork          string  `json:"fork"`
 	PauseSeconds  float64 `json:"pause_seconds"`
 	Seconds       float64 `json:"seconds"`
+	Height        int64   `json:"height,omitempty"` // of the last block that is in it for certain
 }
 
 func printDone(out *term.Output, d *agent.Published) {
+	height, block := int64(0), ""
+	if d.Block != nil {
+		height, block = d.Block.Number, fmt.Sprintf(", block %d", d.Block.Number)
+	}
 	if out.JSON {
 		out.Event(doneEvent{
 			Event: "done", Channel: d.Channel, Version: d.Version, Sequence: d.Sequence, Files: d.Files,
 			RawBytes: d.RawBytes, ReadBytes: d.ReadBytes, UploadedBytes: d.UploadedBytes, ReusedBytes: d.ReusedBytes,
-			Fork: d.Fork, PauseSeconds: d.Pause.Seconds(), Seconds: d.Took.Seconds(),
+			Fork: d.Fork, PauseSeconds: d.Pause.Seconds(), Seconds: d.Took.Seconds(), Height: height,
 		})
 		return
 	}
-	out.Say("published %s %s: %d files, %s; read %s, uploaded %s, reused %s; paused %.1f ms, took %.1f s",
-		d.Channel, d.Version, d.Files, term.Size(d.RawBytes), term.Size(d.ReadBytes),
+	out.Say("published %s %s: %d files, %s%s; read %s, uploaded %s, reused %s; paused %.1f ms, took %.1f s",
+		d.Channel, d.Version, d.Files, term.Size(d.RawBytes), block, term.Size(d.ReadBytes),
 		term.Size(d.UploadedBytes), term.Size(d.ReusedBytes), 1000*d.Pause.Seconds(), d.Took.Seconds())
 }

@@ -51,6 +51,13 @@ func VerifierOf(signerKey string) (verifierKey string, err error) {
 	return note.NewEd25519VerifierKey(signer.Name(), private.Public().(ed25519.PublicKey))
 }
 
+// KeyID is the name and the hash of a verifier key, name+hash, by which people
+// tell keys apart. It identifies no key: a hash of 32 bits can be forged.
+func KeyID(verifierKey string) string {
+	fields := strings.SplitN(verifierKey, "+", 3)
+	return strings.Join(fields[:min(2, len(fields))], "+")
+}
+
 func privateKey(signerKey string) (ed25519.PrivateKey, error) {
 	fields := strings.SplitN(strings.TrimSpace(signerKey), "+", 5) // base64 has pluses too
 	key, err := base64.StdEncoding.DecodeString(fields[len(fields)-1])

@@ -346,3 +346,14 @@ func FuzzOpenHead(f *testing.F) {
 		}
 	})
 }
+
+func TestKeyID(t *testing.T) {
+	key := newSigner(t, "a.example.org")
+	id, _, _ := strings.Cut(key.vkey[len("a.example.org+"):], "+")
+	if got, want := KeyID(key.vkey), "a.example.org+"+id; got != want || len(id) != 8 {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got := KeyID("no key"); got != "no key" {
+		t.Errorf("of what is no key: %q", got)
+	}
+}

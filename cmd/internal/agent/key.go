@@ -30,3 +30,6 @@ func ReadKey(file string) (signer string, err error) {
 	}
 	return string(b), nil
 }
+
+// OldKeyFile is where the key lies that the one in file has replaced.
+func OldKeyFile(file string) string { return file + ".old" }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/manifest/database"
 	"github.com/qsync/qsync/snapshot"
+	"github.com/qsync/qsync/snapshot/chain"
 	"github.com/qsync/qsync/snapshot/guard"
 	"github.com/qsync/qsync/snapshot/node"
 )
@@ -20,7 +22,16 @@ func NewNode(c *config.Channel) (snapshot.Node, error) {
 		return nil, err
 	}
 	db := node.Database{Path: c.Database.Path, Kind: kind}
+	mode := modeOf(c)
 	switch {
+	case c.Node.Systemd != nil:
+		return &node.Systemd{Unit: c.Node.Systemd.Unit, Mode: mode, Database: db}, nil
+	case c.Node.Docker != nil:
+		n := c.Node.Docker
+		return &node.Docker{Container: n.Container, Socket: n.Socket, Mode: mode, Database: db}, nil
+	case c.Node.Freezer != nil:
+		n := c.Node.Freezer
+		return &node.Freezer{Unit: n.Unit, PIDFile: n.PIDFile, Database: db}, nil
 	case c.Node.Signal != nil:
 		return &node.Signal{PIDFile: c.Node.Signal.PIDFile, Database: db}, nil
 	case c.Node.Command != nil:
@@ -28,6 +39,12 @@ func NewNode(c *config.Channel) (snapshot.Node, error) {
 		return &node.Command{QuiesceArgv: n.Pause, ResumeArgv: n.Resume, Timeout: time.Duration(n.Timeout)}, nil
 	}
 	return &node.None{Database: db}, nil
+}
+
+// modeOf is the configured mode, or what the chain's nodes bear.
+func modeOf(c *config.Channel) node.Mode {
+	known, _ := chain.Lookup(c.Chain) // of one that is not known, nothing is known
+	return node.Mode(cmp.Or(c.Mode, known.Mode()))
 }
 
 // GuardArgument is the verb by which the program starts itself as a guard.

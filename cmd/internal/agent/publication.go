@@ -1,38 +1,56 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/gofrs/flock"
 
 	"github.com/qsync/qsync/cmd/internal/config"
-	"github.com/qsync/qsync/cmd/internal/term"
 	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/manifest/database"
 	"github.com/qsync/qsync/publish"
+	"github.com/qsync/qsync/publish/status"
 	"github.com/qsync/qsync/snapshot"
+	"github.com/qsync/qsync/snapshot/chain"
 )
 
 // Publication is one run on a channel, from the node to the head.
 type Publication struct {
-	Config  *config.Agent
-	Channel *config.Channel
-	Log     *slog.Logger
+	Config    *config.Agent
+	Channel   *config.Channel
+	Log       *slog.Logger
+	Preflight Preflight // nil if nobody can be asked
+
+	Trigger status.Trigger // empty is by hand
+	Slot    time.Time      // of the schedule; zero by hand
+	// Wait lets the run wait for another one on the channel, instead of failing.
+	Wait bool
+	// Needed is asked when the channel is locked. It may be nil, which is yes. If
+	// it says no the run does nothing, and fails with ErrNotNeeded.
+	Needed func() (bool, error)
 
 	// What is told while it runs; each may be nil.
+	Started   func(status.Run)        // once, when it is on record
 	Planned   func(Plan)              // once, before the node is touched
 	Progress  func(snapshot.Progress) // while the snapshot is sealed
 	Finishing func()                  // when it is sealed, and not yet public
 
 	publisher *publish.Publisher
 	start     time.Time
+	record    status.Run
+	block     *manifest.Block
+	node      *manifest.Node
+	unfit     bool // the node was, at the moment
 }
+
+// ErrNotNeeded says that a run was not made because another one has served.
+var ErrNotNeeded = errors.New("another run has published already")
 
 // Plan is what a run is about to do.
 type Plan struct {
@@ -60,13 +78,40 @@ type Published struct {
 // Run takes a snapshot, makes it public and drops what is too old. With an error
 // a result says that the snapshot is public all the same.
 func (p *Publication) Run(ctx context.Context) (*Published, error) {
-	p.start = time.Now()
-	lock, err := p.lock()
+	if p.Log == nil {
+		p.Log = slog.New(slog.DiscardHandler)
+	}
+	lock, err := p.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer lock.Unlock()
-	done, err := p.run(ctx)
+	defer unlock(lock)
+	p.start = time.Now()
+	// First of all: a node that an earlier run left paused must not wait for a
+	// record that cannot be written, a key that is missing or a target that cannot be
+	// reached.
+	o, err := options(p.Config, p.Channel)
+	if err == nil {
+		err = snapshot.Recover(ctx, o.Node, o.Forker, o.StateFile)
+	}
+	if p.Needed != nil {
+		if needed, neededErr := p.Needed(); neededErr != nil || !needed && err == nil {
+			return nil, cmp.Or(errors.Join(err, neededErr), ErrNotNeeded)
+		}
+	}
+	if recordErr := p.begin(); recordErr != nil {
+		return nil, errors.Join(err, recordErr)
+	}
+	var done *Published
+	if err == nil {
+		done, err = p.publish(ctx, o)
+	}
+	return done, errors.Join(err, p.end(ctx, done, err))
+}
+
+// publish is the run as far as it is on record.
+func (p *Publication) publish(ctx context.Context, o snapshot.Options) (*Published, error) {
+	done, err := p.run(ctx, o)
 	if done == nil {
 		return nil, err
 	}
@@ -79,14 +124,8 @@ func (p *Publication) Run(ctx context.Context) (*Published, error) {
 	return done, err
 }
 
-func (p *Publication) run(ctx context.Context) (done *Published, err error) {
-	o, err := p.options()
-	if err != nil {
-		return nil, err
-	}
-	// First of all: a node that an earlier run left paused must not wait for
-	// a key that is missing or a target that cannot be reached.
-	if err := snapshot.Recover(ctx, o.Node, o.Forker, o.StateFile); err != nil {
+func (p *Publication) run(ctx context.Context, o snapshot.Options) (done *Published, err error) {
+	if err := p.preflight(ctx); err != nil {
 		return nil, err
 	}
 	if p.publisher, err = NewPublisher(p.Config, p.Log); err != nil {
@@ -103,7 +142,10 @@ func (p *Publication) run(ctx context.Context) (done *Published, err error) {
 	if o.Previous, err = p.previous(run); err != nil {
 		return nil, err
 	}
-	o.Sink = run
+	if err := outlast(ctx, run); err != nil {
+		return nil, err
+	}
+	o.Sink, o.Log, o.Progress, o.BootCheck = run, p.Log, p.Progress, p.bootCheck()
 	taken, err := snapshot.Run(ctx, o)
 	if err != nil {
 		return nil, err
@@ -126,12 +168,39 @@ func (p *Publication) run(ctx context.Context) (done *Published, err error) {
 	}, err
 }
 
-// options are those of the snapshot, but its sink and previous version.
-func (p *Publication) options() (o snapshot.Options, err error) {
-	c := p.Channel
+// outlast waits for the end of the second that the version before is named after:
+// one that waited for another run is there within it.
+func outlast(ctx context.Context, run *publish.Run) error {
+	m, _ := run.Previous()
+	if m == nil || m.Version != time.Now().UTC().Format(manifest.VersionFormat) {
+		return nil
+	}
+	now := time.Now()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(now.Truncate(time.Second).Add(time.Second).Sub(now)):
+		return nil
+	}
+}
+
+// preflight asks the node, before anything is held or sent.
+func (p *Publication) preflight(ctx context.Context) (err error) {
+	if p.Preflight == nil {
+		p.Log.Info("nobody asks whether the node is healthy: the channel has no rpc")
+		return nil
+	}
+	p.block, p.node, err = p.Preflight(ctx)
+	// Whatever it is, it may pass; a node that is being restarted does not answer.
+	p.unfit = err != nil && !errors.Is(err, chain.ErrWrongNode)
+	return err
+}
+
+// options are those of a snapshot that the configuration says.
+func options(a *config.Agent, c *config.Channel) (o snapshot.Options, err error) {
 	o = snapshot.Options{
-		Database: c.Database.Path, StateFile: stateFile(p.Config, c), MaxPause: time.Duration(c.MaxPause),
-		Level: c.Compression.Level, MinSaving: c.Compression.MinSaving, Log: p.Log, Progress: p.Progress,
+		Database: c.Database.Path, StateFile: stateFile(a, c), MaxPause: time.Duration(c.MaxPause),
+		Level: c.Compression.Level, MinSaving: c.Compression.MinSaving,
 	}
 	if o.Kind, err = database.Lookup(c.Database.Kind); err != nil {
 		return o, err
@@ -167,20 +236,16 @@ func (p *Publication) plan(run *publish.Run, o snapshot.Options) Plan {
 
 // lock keeps other runs of the channel away from its node. The lock of a
 // publish.Run comes too late for that.
-func (p *Publication) lock() (*flock.Flock, error) {
-	if err := os.MkdirAll(p.Config.State, 0o755); err != nil {
-		return nil, fmt.Errorf("make the state directory: %w", err)
+func (p *Publication) lock(ctx context.Context) (*flock.Flock, error) {
+	me := Holder{Program: theAgent, Doing: "publishing"}
+	if p.byHand() {
+		me.Program = byHand
 	}
-	lock := flock.New(filepath.Join(p.Config.State, p.Channel.Name+".run.lock"))
-	locked, err := lock.TryLock()
-	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", p.Channel.Name, err)
+	take := lock
+	if p.Wait {
+		take = waitForLock
 	}
-	if !locked {
-		return nil, term.WithHint(fmt.Errorf("channel %s: %w: another run holds %s", p.Channel.Name, publish.ErrInUse, lock.Path()),
-			"wait for it to end")
-	}
-	return lock, nil
+	return take(ctx, runLockFile(p.Config.State, p.Channel.Name), "channel "+p.Channel.Name, me, p.Log)
 }
 
 func (p *Publication) previous(run *publish.Run) (*snapshot.Previous, error) {
@@ -198,6 +263,8 @@ func (p *Publication) manifest(taken *snapshot.Result) *manifest.Manifest {
 		Channel: c.Name,
 		Version: taken.Cut.UTC().Format(manifest.VersionFormat),
 		Chain:   identity(c),
+		Block:   p.block,
+		Node:    p.node,
 		Database: manifest.Database{
 			Kind:          c.Database.Kind,
 			Directory:     directoryBelowBase(c),

@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -15,25 +16,17 @@ import (
 
 // NewPublisher is the publisher that the configuration describes.
 func NewPublisher(a *config.Agent, log *slog.Logger) (*publish.Publisher, error) {
-	key, err := ReadKey(a.Key)
+	signers, verifiers, err := readKeys(a.Key)
 	if err != nil {
 		return nil, err
 	}
-	signer, err := trust.NewSigner(key)
-	if err != nil {
-		return nil, fmt.Errorf("read the key %s: %w", a.Key, err)
-	}
-	verifier, err := trust.VerifierOf(key)
-	if err != nil {
-		return nil, fmt.Errorf("read the key %s: %w", a.Key, err)
-	}
-	policy, err := trust.NewPolicy([]string{verifier}, 1)
+	policy, err := trust.NewPolicy(verifiers, 1)
 	if err != nil {
 		return nil, err
 	}
 	p := &publish.Publisher{
 		Name:     a.Publisher,
-		Signers:  []note.Signer{signer},
+		Signers:  signers,
 		Policy:   policy,
 		StateDir: a.State,
 		HeadTTL:  time.Duration(a.HeadTTL),
@@ -47,4 +40,32 @@ func NewPublisher(a *config.Agent, log *slog.Logger) (*publish.Publisher, error)
 		p.Targets = append(p.Targets, target)
 	}
 	return p, nil
+}
+
+// readKeys reads the key that signs. Beside it lies the one before it, from its
+// rotation until it is revoked: it signs too, for those who have pinned it.
+func readKeys(file string) (signers []note.Signer, verifiers []string, err error) {
+	files := []string{file}
+	if _, err := os.Lstat(OldKeyFile(file)); err == nil {
+		files = append(files, OldKeyFile(file))
+	}
+	for _, file := range files {
+		key, err := ReadKey(file)
+		if err != nil {
+			return nil, nil, err
+		}
+		signer, err := trust.NewSigner(key)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read the key %s: %w", file, err)
+		}
+		verifier, err := trust.VerifierOf(key)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read the key %s: %w", file, err)
+		}
+		if len(verifiers) > 0 && verifiers[0] == verifier { // a rotation is under way
+			continue
+		}
+		signers, verifiers = append(signers, signer), append(verifiers, verifier)
+	}
+	return signers, verifiers, nil
 }

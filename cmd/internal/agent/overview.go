@@ -1,0 +1,241 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/qsync/qsync/cmd/internal/config"
+	"github.com/qsync/qsync/manifest"
+	"github.com/qsync/qsync/publish/status"
+	"github.com/qsync/qsync/snapshot/chain"
+)
+
+// Overview is how an agent and its channels do.
+type Overview struct {
+	OK        bool       `json:"ok"` // the agent lives and all channels are ok
+	Publisher string     `json:"publisher"`
+	Agent     *Holder    `json:"agent,omitempty"` // nil if it does not run
+	Channels  []*Channel `json:"channels"`
+	Disks     []Disk     `json:"disks"`
+}
+
+// Channel is how a channel does.
+type Channel struct {
+	Name     string   `json:"name"`
+	OK       bool     `json:"ok"`
+	Problems []string `json:"problems,omitempty"`
+
+	NextRun     time.Time    `json:"next_run,omitzero"` // zero if there is no schedule
+	Runs        []status.Run `json:"runs"`              // newest first
+	LastSuccess *status.Run  `json:"last_success,omitempty"`
+	SuccessAge  int64        `json:"last_success_age_seconds,omitempty"`
+	Height      int64        `json:"height,omitempty"` // of the last snapshot that this agent published
+	Node        NodeHealth   `json:"node"`
+	Head        *Head        `json:"head,omitempty"` // nil if there is none, or it cannot be read
+}
+
+// NodeHealth is how a channel's node does.
+type NodeHealth struct {
+	State  string `json:"state"`            // healthy, unhealthy or unknown
+	Detail string `json:"detail,omitempty"` // why so
+	Height int64  `json:"height,omitempty"` // of its last final block
+}
+
+// Head is what those who fetch see of a channel.
+type Head struct {
+	Version    string    `json:"version"` // the newest
+	Versions   int       `json:"versions"`
+	Sequence   int64     `json:"sequence"`
+	Expires    time.Time `json:"expires"`
+	AgeSeconds int64     `json:"age_seconds"` // of the newest version
+}
+
+// Disk is the room in a directory.
+type Disk struct {
+	Path  string `json:"path"`
+	Holds string `json:"holds"`
+	Free  int64  `json:"free_bytes"` // for this user
+	Total int64  `json:"total_bytes"`
+}
+
+// How many runs an overview shows, and how long it waits for a node and for a
+// target.
+const (
+	overviewRuns  = 5
+	nodeTimeout   = 3 * time.Second
+	targetTimeout = 15 * time.Second
+)
+
+// Look returns an overview. It asks the nodes by ask, which is [AskNode], or none if
+// that is nil. What cannot be found out is a problem of the channel; only a record that
+// cannot be read is an error.
+func Look(ctx context.Context, a *config.Agent, ask func(context.Context, *config.Agent, *config.Channel) (chain.Health, error)) (*Overview, error) {
+	o := &Overview{Publisher: a.Publisher, OK: true, Disks: disks(a)}
+	if holder, alive := held(agentLockFile(a.State)); alive {
+		o.Agent = &holder
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range a.Channels {
+		c := &Channel{Name: a.Channels[i].Name, Runs: []status.Run{}}
+		o.Channels = append(o.Channels, c)
+		group.Go(func() error {
+			if err := c.lookAtRuns(a, &a.Channels[i], o.Agent != nil); err != nil {
+				return err
+			}
+			c.lookAtHead(ctx, a)
+			switch {
+			case a.Channels[i].RPC == "":
+				c.Node = NodeHealth{State: "unknown", Detail: "no rpc is configured"}
+			case ask == nil:
+				c.Node = NodeHealth{State: "unknown", Detail: "it was not asked"}
+			default:
+				within, cancel := context.WithTimeout(ctx, nodeTimeout)
+				defer cancel()
+				c.setNode(ask(within, a, &a.Channels[i]))
+			}
+			c.OK = len(c.Problems) == 0
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	for _, c := range o.Channels {
+		o.OK = o.OK && c.OK
+	}
+	return o, nil
+}
+
+func (c *Channel) problem(format string, args ...any) {
+	c.Problems = append(c.Problems, fmt.Sprintf(format, args...))
+}
+
+// overdue is how long after its time a run must have begun.
+const overdue = 10 * time.Minute
+
+func (c *Channel) lookAtRuns(a *config.Agent, conf *config.Channel, alive bool) error {
+	runs, now := status.In(a.State), clock()
+	last, err := runs.Last(c.Name, overviewRuns)
+	if err != nil {
+		return err
+	}
+	c.Runs = append(c.Runs, last...)
+	success, ok, err := runs.LastPublished(c.Name)
+	if err != nil {
+		return err
+	}
+	if ok {
+		c.LastSuccess, c.Height = &success, success.Height
+		c.SuccessAge = int64(now.Sub(success.End).Seconds())
+	}
+	if len(last) > 0 {
+		switch run := last[0]; run.Outcome {
+		case status.Failed, status.Postponed, status.Interrupted:
+			c.problem("the last run is %s: %s", run.Outcome, run.Error)
+		}
+	}
+	if conf.Schedule == "" {
+		return nil
+	}
+	schedule, err := ParseSchedule(conf.Schedule, a.TimeZone)
+	if err != nil {
+		return err
+	}
+	s := &slots{schedule: schedule}
+	if _, err := s.recall(runs, c.Name, now); err != nil {
+		return err
+	}
+	_, c.NextRun = s.next(now)
+	running := len(last) > 0 && last[0].Outcome == status.Running
+	switch {
+	case !alive:
+		c.problem("the agent does not run")
+	case !running && now.Sub(c.NextRun) > overdue+time.Duration(conf.Jitter):
+		c.problem("the run of %s is overdue", c.NextRun.Format(time.DateTime))
+	}
+	return nil
+}
+
+func (c *Channel) lookAtHead(ctx context.Context, a *config.Agent) {
+	ctx, cancel := context.WithTimeout(ctx, targetTimeout)
+	defer cancel()
+	p, err := NewPublisher(a, nil)
+	if err != nil {
+		c.problem("the head cannot be checked: %s", err)
+		return
+	}
+	head, err := standingHead(ctx, p, c.Name)
+	switch {
+	case err != nil:
+		c.problem("%s", err)
+		return
+	case head == nil:
+		c.problem("nothing is published yet")
+		return
+	}
+	now := clock()
+	c.Head = &Head{
+		Version: head.Snapshots[0].Version, Versions: len(head.Snapshots), Sequence: head.Sequence, Expires: head.Expires,
+	}
+	if cut, err := time.Parse(manifest.VersionFormat, c.Head.Version); err == nil {
+		c.Head.AgeSeconds = int64(now.Sub(cut).Seconds())
+	}
+	switch left := head.Expires.Sub(now); {
+	case left <= 0:
+		c.problem("the head has expired %s ago: nobody accepts it", (-left).Round(time.Second))
+	case left < renewalInterval(a):
+		c.problem("the head expires in %s and is not renewed", left.Round(time.Second))
+	}
+}
+
+func (c *Channel) setNode(health chain.Health, err error) {
+	c.Node.Height = health.Block.Number
+	if err != nil {
+		c.Node.State, c.Node.Detail = "unhealthy", err.Error()
+		c.problem("%s", err)
+		return
+	}
+	c.Node.State, c.Node.Detail = "healthy", health.Node.Implementation+" "+health.Node.Version
+}
+
+func disks(a *config.Agent) []Disk {
+	var all []Disk
+	add := func(path, holds string) {
+		if free, total, err := room(path); err == nil {
+			all = append(all, Disk{path, holds, free, total})
+		}
+	}
+	add(a.State, "state")
+	for _, c := range a.Channels {
+		add(c.Database.Path, "database of "+c.Name)
+	}
+	for _, t := range a.Targets {
+		if t.Dir != nil {
+			add(t.Dir.Path, "target")
+		}
+	}
+	return all
+}
+
+// room is that of the filesystem which the directory is on, or will be made on.
+func room(dir string) (free, total int64, err error) {
+	for {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return 0, 0, fmt.Errorf("room in %s: %w", dir, err)
+	}
+	return int64(s.Bavail) * s.Bsize, int64(s.Blocks) * s.Bsize, nil
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/qsync/qsync/cmd/internal/agent"
+	"github.com/qsync/qsync/cmd/internal/config"
+	"github.com/qsync/qsync/cmd/internal/term"
+	"github.com/qsync/qsync/publish"
+)
+
+func checkConfigCommand() *cobra.Command {
+	var configFile string
+	cmd := &cobra.Command{
+		Use:   "check-config -c FILE",
+		Short: "Check the configuration, and say what will be done",
+		Long: `Check the configuration, and say what the agent will do for each channel. Nothing
+but the file is looked at: qsyncd doctor checks the machine as well.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return checkConfig(term.NewOutput(cmd), configFile)
+		},
+	}
+	addConfigFlag(cmd, &configFile)
+	return cmd
+}
+
+type configEvent struct {
+	Event     string          `json:"event"`
+	File      string          `json:"file"`
+	Publisher string          `json:"publisher"`
+	Key       string          `json:"key"`
+	State     string          `json:"state"`
+	HeadTTL   float64         `json:"head_ttl_seconds"`
+	Targets   []string        `json:"targets"`
+	Channels  []channelConfig `json:"channels"`
+}
+
+// channelConfig is what will happen to a channel. Where a field is empty, nothing
+// of that kind will.
+type channelConfig struct {
+	Name      string    `json:"name"`
+	Chain     string    `json:"chain"`
+	Genesis   string    `json:"genesis,omitempty"`
+	Kind      string    `json:"kind"`
+	Database  string    `json:"database"`
+	Node      string    `json:"node"`
+	MaxPause  float64   `json:"max_pause_seconds"`
+	RPC       bool      `json:"rpc"`
+	Fork      string    `json:"fork"`
+	BootCheck []string  `json:"boot_check,omitempty"`
+	Schedule  string    `json:"schedule,omitempty"`
+	NextRun   time.Time `json:"next_run,omitzero"`
+	Keep      struct {
+		Versions int `json:"versions,omitempty"`
+		Days     int `json:"days,omitempty"`
+	} `json:"keep"`
+}
+
+func checkConfig(out *term.Output, configFile string) error {
+	cfg, err := config.LoadAgent(configFile)
+	if err != nil {
+		return err
+	}
+	e := configEvent{
+		Event: "config", File: configFile, Publisher: cfg.Publisher, Key: cfg.Key, State: cfg.State,
+		HeadTTL: time.Duration(cfg.HeadTTL).Seconds(),
+	}
+	for _, t := range cfg.Targets {
+		e.Targets = append(e.Targets, t.Dir.Path)
+	}
+	for i := range cfg.Channels {
+		c, err := describeChannel(cfg, &cfg.Channels[i], time.Now())
+		if err != nil {
+			return err
+		}
+		e.Channels = append(e.Channels, c)
+	}
+	if out.JSON {
+		out.Event(e)
+		return nil
+	}
+	printConfig(out, cfg, e)
+	return nil
+}
+
+func describeChannel(cfg *config.Agent, c *config.Channel, now time.Time) (d channelConfig, err error) {
+	d = channelConfig{
+		Name: c.Name, Chain: c.Chain, Genesis: c.Genesis, Kind: c.Database.Kind, Database: c.Database.Path,
+		MaxPause: time.Duration(c.MaxPause).Seconds(), RPC: c.RPC != "", BootCheck: c.BootCheck, Schedule: c.Schedule,
+	}
+	d.Keep.Versions, d.Keep.Days = c.Keep.Versions, c.Keep.Days
+	node, err := agent.NewNode(c)
+	if err != nil {
+		return d, err
+	}
+	forker, err := agent.NewForker(c)
+	if err != nil {
+		return d, err
+	}
+	d.Node, d.Fork = node.String(), forker.String()
+	if c.Schedule == "" {
+		return d, nil
+	}
+	schedule, err := agent.ParseSchedule(c.Schedule, cfg.TimeZone)
+	if err != nil {
+		return d, err
+	}
+	d.NextRun = schedule.Next(now)
+	return d, nil
+}
+
+func printConfig(out *term.Output, cfg *config.Agent, e configEvent) {
+	out.Result("ok: %s", e.File)
+	out.Result("  publisher  %s, signs with %s for %s at a time", e.Publisher, e.Key, term.Span(time.Duration(cfg.HeadTTL)))
+	out.Result("  targets    %s", strings.Join(e.Targets, ", "))
+	out.Result("  state      %s", e.State)
+	for i, c := range e.Channels {
+		out.Result("%s", c.Name)
+		if c.NextRun.IsZero() {
+			out.Result("  next run   by hand only: no schedule")
+		} else {
+			out.Result("  next run   %s (%s %s%s)", c.NextRun.Format("2006-01-02 15:04:05 MST"), c.Schedule, cfg.TimeZone, jitter(cfg.Channels[i].Jitter))
+		}
+		out.Result("  database   %s, %s", c.Kind, c.Database)
+		out.Result("  node       %s, held for %s at most", c.Node, term.Span(time.Duration(cfg.Channels[i].MaxPause)))
+		if !c.RPC {
+			out.Result("  preflight  none: no rpc")
+		} else {
+			out.Result("  preflight  over rpc")
+		}
+		out.Result("  fork       %s", c.Fork)
+		if len(c.BootCheck) > 0 {
+			out.Result("  boot check %s", strings.Join(c.BootCheck, " "))
+		}
+		out.Result("  keep       %s", describeKeep(publish.Keep(cfg.Channels[i].Keep)))
+	}
+}
+
+func jitter(d config.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return ", up to " + term.Span(time.Duration(d)) + " later"
+}
+
+func describeKeep(k publish.Keep) string {
+	switch {
+	case k.Versions > 0 && k.Days > 0:
+		return fmt.Sprintf("%d versions, for %d days at most", k.Versions, k.Days)
+	case k.Versions > 0:
+		return fmt.Sprintf("%d versions", k.Versions)
+	case k.Days > 0:
+		return fmt.Sprintf("versions of %d days", k.Days)
+	}
+	return "all versions"
+}

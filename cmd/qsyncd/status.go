@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/qsync/qsync/cmd/internal/agent"
+	"github.com/qsync/qsync/cmd/internal/config"
+	"github.com/qsync/qsync/cmd/internal/term"
+	"github.com/qsync/qsync/publish/status"
+)
+
+func statusCommand() *cobra.Command {
+	var configFile string
+	cmd := &cobra.Command{
+		Use:   "status -c FILE",
+		Short: "Show how the agent, its channels and their nodes do",
+		Long: `Show whether the agent runs, and of each channel the next run, the last ones, the
+node's health, what those who fetch see, and what is wrong; and the room on the
+disks. That something is wrong is no error of this command: with --json each
+channel says whether it is ok.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return showStatus(cmd.Context(), term.NewOutput(cmd), configFile)
+		},
+	}
+	addConfigFlag(cmd, &configFile)
+	return cmd
+}
+
+func showStatus(ctx context.Context, out *term.Output, configFile string) error {
+	cfg, err := config.LoadAgent(configFile)
+	if err != nil {
+		return err
+	}
+	overview, err := agent.Look(ctx, cfg, agent.AskNode)
+	if err != nil {
+		return err
+	}
+	if out.JSON {
+		out.Event(overview)
+		return nil
+	}
+	printOverview(out, overview)
+	return nil
+}
+
+func printOverview(out *term.Output, o *agent.Overview) {
+	if h := o.Agent; h != nil {
+		out.Result("agent      running since %s (process %d)", moment(h.Since), h.Process)
+	} else {
+		out.Result("agent      not running")
+	}
+	for _, c := range o.Channels {
+		out.Result("")
+		printChannel(out, c)
+	}
+	out.Result("")
+	for _, d := range o.Disks {
+		out.Result("disk       %s free of %s: %s (%s)", term.Size(d.Free), term.Size(d.Total), d.Path, d.Holds)
+	}
+}
+
+func printChannel(out *term.Output, c *agent.Channel) {
+	verdict := "ok"
+	if !c.OK {
+		verdict = "needs attention"
+	}
+	out.Result("channel    %s: %s", c.Name, verdict)
+	for _, p := range c.Problems {
+		out.Result("  problem  %s", p)
+	}
+	next := "by hand only"
+	if !c.NextRun.IsZero() {
+		next = moment(c.NextRun)
+	}
+	out.Result("  next     %s", next)
+	out.Result("  node     %s", describeNode(c.Node))
+	if h := c.Head; h != nil {
+		out.Result("  head     %s, %s old; versions %d, sequence %d, expires %s",
+			h.Version, term.Span(seconds(h.AgeSeconds)), h.Versions, h.Sequence, moment(h.Expires))
+	}
+	for _, r := range c.Runs {
+		out.Result("  run      %s", describeRun(r))
+	}
+}
+
+func describeNode(n agent.NodeHealth) string {
+	text := n.State
+	if n.Detail != "" {
+		text += ": " + n.Detail
+	}
+	if n.Height > 0 {
+		text += fmt.Sprintf(", final block %d", n.Height)
+	}
+	return text
+}
+
+func describeRun(r status.Run) string {
+	text := fmt.Sprintf("%d  %s  %-8s  %-11s", r.ID, moment(r.Start), r.Trigger, r.Outcome)
+	if took := r.Took(); took > 0 {
+		text += "  took " + term.Span(took)
+	}
+	if r.Version != "" {
+		text += fmt.Sprintf("  %s  %s, uploaded %s, paused %.1f ms", r.Version, term.Size(r.RawBytes), term.Size(r.UploadedBytes), 1000*r.PauseSeconds)
+	}
+	if r.Height > 0 {
+		text += fmt.Sprintf("  block %d", r.Height)
+	}
+	if r.Error != "" {
+		text += "  " + r.Error
+	}
+	return text
+}
+
+func moment(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05 MST") }
+
+func seconds(n int64) time.Duration { return time.Duration(n) * time.Second }
