@@ -56,6 +56,9 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 	}
 	r.log.Info("the database is forked and the node goes on", "fork", fork.String(), "pause", r.pause,
 		"files", len(r.forked.Files), "unchanged", len(r.unchanged.Files))
+	if r.Resumed != nil {
+		r.Resumed(ctx)
+	}
 	if r.BootCheck != nil {
 		if err := r.bootCheck(ctx, fork); err != nil {
 			return nil, err

@@ -100,6 +100,8 @@ type Options struct {
 	// MaxPause is the longest that the node is held: then it is resumed, and the
 	// run fails with ErrPause. 0 is as long as it takes.
 	MaxPause time.Duration
+	// Resumed is called when the node goes on, before anything is read; nil is nobody.
+	Resumed func(ctx context.Context)
 	// BootCheck judges a private copy of the database before it is sealed: an
 	// error ends the run. The fork must be a Copier. nil is no check.
 	BootCheck func(ctx context.Context, dir string) error

@@ -60,6 +60,7 @@ func run(ctx context.Context, stderr io.Writer, o runOptions) error {
 	a := &agent.Agent{
 		Load:      func() (*config.Agent, error) { return config.LoadAgent(o.configFile) },
 		Preflight: agent.NewPreflight,
+		Watch:     agent.NewWatch,
 		Log:       log,
 		Service:   service,
 	}

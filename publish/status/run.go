@@ -37,9 +37,10 @@ type Run struct {
 	Error   string    `json:"error,omitempty"` // also of a published run that something went wrong after
 
 	Version       string  `json:"version,omitempty"`
-	Sequence      int64   `json:"sequence,omitempty"` // of the head
-	Height        int64   `json:"height,omitempty"`   // of the last block that is in the snapshot for certain
-	Hash          string  `json:"hash,omitempty"`     // of that block
+	Sequence      int64   `json:"sequence,omitempty"`     // of the head
+	Height        int64   `json:"height,omitempty"`       // of the last block that is in the snapshot for certain
+	Hash          string  `json:"hash,omitempty"`         // of that block
+	HeightAfter   int64   `json:"height_after,omitempty"` // of the node's final block right after the cut
 	RawBytes      int64   `json:"raw_bytes,omitempty"`
 	ReadBytes     int64   `json:"read_bytes,omitempty"` // from the fork
 	UploadedBytes int64   `json:"uploaded_bytes,omitempty"`

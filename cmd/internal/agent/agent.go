@@ -29,7 +29,9 @@ type Agent struct {
 	// Preflight is how the node of a channel is asked. If it returns nil nobody
 	// asks.
 	Preflight func(*config.Agent, *config.Channel) Preflight
-	Log       *slog.Logger
+	// Watch is how it is looked at between runs, likewise; it may be nil.
+	Watch func(*config.Agent, *config.Channel) func(context.Context) error
+	Log   *slog.Logger
 	// Service is told how the agent does; nil is nobody.
 	Service *Service
 }

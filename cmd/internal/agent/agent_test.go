@@ -131,6 +131,36 @@ func TestPostponed(t *testing.T) {
 	})
 }
 
+// TestWatch looks at a node that is ill for an hour, and at one that is not
+// looked at.
+func TestWatch(t *testing.T) {
+	file := configuration(t, "", "rpc: http://127.0.0.1:1\n    preflight: {stuck: 15m}")
+	synctest.Test(t, func(t *testing.T) {
+		l := begin(t, file)
+		start, asked := time.Now(), 0
+		l.agent.Watch = func(*config.Agent, *config.Channel) func(context.Context) error {
+			return func(context.Context) error {
+				asked++
+				if age := time.Since(start); age > time.Hour && age < 2*time.Hour {
+					return errors.New("it stands still")
+				}
+				return nil
+			}
+		}
+		l.start()
+		time.Sleep(3*time.Hour + time.Minute)
+		synctest.Wait()
+		l.stop()
+		if asked != 3*60/5+1 {
+			t.Errorf("the node was asked %d times", asked)
+		}
+		log := l.log.String()
+		if strings.Count(log, `level=WARN msg="the node is not fit to be published from"`) != 1 || strings.Count(log, "the node is well again") != 1 {
+			t.Error(log)
+		}
+	})
+}
+
 // TestStopped cuts a run off.
 func TestStopped(t *testing.T) {
 	file := configuration(t, "", `schedule: "0 4 * * *"`)

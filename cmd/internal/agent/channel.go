@@ -27,6 +27,9 @@ type channel struct {
 	said     time.Time // the slot that was last logged as the next
 
 	renew attempts // of the head and the catalog
+
+	watch time.Time // when the node is looked at next
+	ill   bool      // it was, the last time
 }
 
 // attempts is when something is done next, and how often it has failed in a row.
@@ -68,6 +71,11 @@ func (l *loop) next(c *channel, now time.Time) (at time.Time, next job) {
 	consider := func(t time.Time, j job) {
 		if t.Before(at) {
 			at, next = t, j
+		}
+	}
+	if l.Watch != nil {
+		if look := l.Watch(c.agent, c.config); look != nil {
+			consider(c.watch, l.watching(c, look))
 		}
 	}
 	if !c.clean {

@@ -146,6 +146,7 @@ func (p *Publication) run(ctx context.Context, o snapshot.Options) (done *Publis
 		return nil, err
 	}
 	o.Sink, o.Log, o.Progress, o.BootCheck = run, p.Log, p.Progress, p.bootCheck()
+	o.Resumed = p.askAgain
 	taken, err := snapshot.Run(ctx, o)
 	if err != nil {
 		return nil, err
@@ -194,6 +195,27 @@ func (p *Publication) preflight(ctx context.Context) (err error) {
 	// Whatever it is, it may pass; a node that is being restarted does not answer.
 	p.unfit = err != nil && !errors.Is(err, chain.ErrWrongNode)
 	return err
+}
+
+// afterTimeout bounds the question after the cut: a node that was stopped may not
+// answer yet, and the snapshot does not wait for it.
+const afterTimeout = 5 * time.Second
+
+// askAgain notes which block the node has when it goes on: the snapshot's last one
+// lies between that before the cut and this.
+func (p *Publication) askAgain(ctx context.Context) {
+	if p.block == nil || p.Channel.RPC == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, afterTimeout)
+	defer cancel()
+	block, err := newInquiry(p.Config, p.Channel).client.Block(ctx)
+	if err != nil {
+		p.Log.Info("the node does not say which block it has after the cut", "error", err)
+		return
+	}
+	p.record.HeightAfter = block.Number
+	p.Log.Info("the node goes on", "height_before", p.block.Number, "height_after", block.Number)
 }
 
 // options are those of a snapshot that the configuration says.

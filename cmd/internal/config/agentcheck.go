@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -117,7 +118,11 @@ func (c *Channel) checkSchedule(d *document, key string) error {
 	if strings.Contains(c.Schedule, "TZ=") {
 		return d.fault(key+".schedule", "write time_zone: at the top of the file", "%q: names a time zone", c.Schedule)
 	}
-	if _, err := cron.ParseStandard(c.Schedule); err != nil {
+	spec, err := cron.ParseStandard(c.Schedule)
+	if err == nil && spec.Next(time.Now()).IsZero() {
+		err = errors.New("there is no such day")
+	}
+	if err != nil {
 		return d.fault(key+".schedule", `write minute, hour, day, month, weekday, like "0 4 * * *", or "@every 6h"`, "%q: %s", c.Schedule, err)
 	}
 	return nil

@@ -122,6 +122,7 @@ func TestAgentFaults(t *testing.T) {
 		{"mode of a node that cannot", "fork: auto", "mode: stop", ":11: channels[0].mode: only systemd and docker", "command of your own"},
 		{"zone in a schedule", `"0 4 * * *"`, `"CRON_TZ=UTC 0 4 * * *"`, ":12: channels[0].schedule: ", "time_zone"},
 		{"zone", "state: /var/lib/qsync", "state: /var/lib/qsync\ntime_zone: Europe/Atlantis", `:4: time_zone: "Europe/Atlantis" is not known`, "Europe/Berlin"},
+		{"no such day", `"0 4 * * *"`, `"0 4 30 2 *"`, `:12: channels[0].schedule: "0 4 30 2 *": there is no such day`, ""},
 		{"jitter of nothing", `schedule: "0 4 * * *"`, "jitter: 5m", ":12: channels[0].jitter: there is no schedule", ""},
 		{"rpc", "fork: auto", "rpc: 127.0.0.1:9944", ":11: channels[0].rpc: ", "http://127.0.0.1:9944"},
 		{"preflight without rpc", "fork: auto", "preflight: {min_height: 5}", ":11: channels[0].preflight: nothing can be asked without rpc", "add rpc"},
