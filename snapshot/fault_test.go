@@ -162,8 +162,13 @@ func TestResumeFails(t *testing.T) {
 	sink := &memory{}
 	node := &stoppable{onResume: func(context.Context) error { return errInjected }}
 	o := options(t, dir, sink, node)
+	guard := &watching{}
+	o.Guard = guard
 	if _, err := snapshot.Run(t.Context(), o); !errors.Is(err, errInjected) || !strings.Contains(err.Error(), "resume a test's node") {
 		t.Errorf("Run = %v", err)
+	}
+	if guard.now || !guard.held {
+		t.Error("the guard was let go, and was not told that the node is still held")
 	}
 	if sink.puts > 0 {
 		t.Error("a snapshot was sealed while the node stands still")
@@ -184,6 +189,60 @@ func TestResumeFails(t *testing.T) {
 		t.Error("a second Recover resumed the node again")
 	}
 }
+
+// A fork that cannot be removed is tried again and again. The node has been resumed
+// by then, and whoever stops it afterwards means it.
+func TestNodeIsResumedOnce(t *testing.T) {
+	stays := func(o *snapshot.Options) { o.Forker = &staying{o.Forker} }
+	t.Run("after a failed run", func(t *testing.T) {
+		node := &stoppable{}
+		o := options(t, rocks(t), &memory{}, node)
+		stays(&o)
+		node.onQuiesce = func(context.Context) error { return errInjected }
+		if _, err := snapshot.Run(t.Context(), o); !errors.Is(err, errStays) {
+			t.Fatalf("Run = %v", err)
+		}
+		mustNotResume(t, o, node)
+	})
+	t.Run("after a killed one", func(t *testing.T) {
+		dir := rocks(t)
+		node := &stoppable{held: true}
+		o := options(t, dir, &memory{}, node)
+		stays(&o)
+		must(t, os.WriteFile(o.StateFile, []byte(`{"database":"`+dir+`","quiesced":true}`), 0o600))
+		if err := snapshot.Recover(t.Context(), node, o.Forker, o.StateFile); !errors.Is(err, errStays) || node.held {
+			t.Fatalf("the node is held: %t, Recover = %v", node.held, err)
+		}
+		mustNotResume(t, o, node)
+	})
+}
+
+func mustNotResume(t *testing.T, o snapshot.Options, node *stoppable) {
+	t.Helper()
+	before := node.resumed
+	if err := snapshot.Recover(t.Context(), node, o.Forker, o.StateFile); !errors.Is(err, errStays) {
+		t.Errorf("Recover = %v", err)
+	}
+	if node.resumed != before {
+		t.Error("a node that goes on already was resumed again")
+	}
+}
+
+var errStays = errors.New("the fork stays")
+
+// staying is a forker whose forks cannot be removed.
+type staying struct{ snapshot.Forker }
+
+func (s *staying) Begin(ctx context.Context, db *snapshot.Tree) (snapshot.Fork, error) {
+	fork, err := s.Forker.Begin(ctx, db)
+	return stayingFork{fork}, err
+}
+
+func (*staying) Clean(context.Context, string) error { return errStays }
+
+type stayingFork struct{ snapshot.Fork }
+
+func (f stayingFork) Release() error { return errors.Join(f.Fork.Release(), errStays) }
 
 func TestTheNodeIsGone(t *testing.T) {
 	node := &stoppable{onResume: func(context.Context) error { return snapshot.ErrNodeGone }}

@@ -59,14 +59,15 @@ type watching struct {
 	limit time.Duration
 	now   bool
 	fail  bool
+	held  bool // as it was told in the end
 }
 
-func (w *watching) Watch(_ context.Context, limit time.Duration) (func() error, error) {
+func (w *watching) Watch(_ context.Context, limit time.Duration) (func(bool) error, error) {
 	if w.fail {
 		return nil, errInjected
 	}
 	w.limit, w.now = limit, true
-	return func() error { w.now = false; return nil }, nil
+	return func(held bool) error { w.now, w.held = false, held; return nil }, nil
 }
 
 func TestGuardWatchesThePause(t *testing.T) {

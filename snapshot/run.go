@@ -145,11 +145,14 @@ func (r *run) cut(ctx context.Context, fork Fork) (err error) {
 	if err := r.state.save(r.StateFile); err != nil {
 		return err
 	}
-	if err := r.hold(ctx, fork); err != nil {
+	err = r.hold(ctx, fork)
+	if r.stuck.Load() {
 		return err
 	}
+	// After an error too: should the fork stay, whoever removes it must not start a
+	// node that somebody has stopped since.
 	r.state.Quiesced = false
-	return r.state.save(r.StateFile)
+	return errors.Join(err, r.state.save(r.StateFile))
 }
 
 // hold is the pause. Nothing that can be done before or after it belongs here.
@@ -158,7 +161,7 @@ func (r *run) hold(ctx context.Context, fork Fork) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, stop()) }()
+	defer func() { err = errors.Join(err, stop(r.stuck.Load())) }()
 
 	start := time.Now()
 	if r.MaxPause > 0 {
@@ -199,9 +202,9 @@ func (r *run) hold(ctx context.Context, fork Fork) (err error) {
 }
 
 // watch has the guard watch this process.
-func (r *run) watch(ctx context.Context) (stop func() error, err error) {
+func (r *run) watch(ctx context.Context) (stop func(held bool) error, err error) {
 	if r.Guard == nil {
-		return func() error { return nil }, nil
+		return func(bool) error { return nil }, nil
 	}
 	limit := r.MaxPause
 	if limit > 0 {

@@ -71,8 +71,13 @@ type Copier interface {
 type Guard interface {
 	// Watch returns when somebody outside this process watches it. From then on
 	// until stop is called, the node is resumed should this process end in
-	// whatever way, and also when limit has passed; a limit of 0 is none.
-	Watch(ctx context.Context, limit time.Duration) (stop func() error, err error)
+	// whatever way, and also when limit has passed; a limit of 0 is none. No two
+	// runs on a node are watched at a time: Watch waits, or fails.
+	//
+	// stop is told whether the node is still held because it could not be resumed:
+	// then that is tried on without this process. Else its error says that the node
+	// may have been resumed before, or that nobody has watched.
+	Watch(ctx context.Context, limit time.Duration) (stop func(held bool) error, err error)
 }
 
 // Sink takes the segments.

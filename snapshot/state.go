@@ -77,6 +77,7 @@ func Recover(ctx context.Context, node Node, forker Forker, stateFile string) er
 	if err := json.Unmarshal(b, &s); err != nil {
 		return fmt.Errorf("read what an earlier run left in %s: %w", stateFile, err)
 	}
+	var noteErr error // on a full disk the fork is removed all the more
 	if s.Quiesced {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resumeTimeout)
 		defer cancel()
@@ -84,10 +85,14 @@ func Recover(ctx context.Context, node Node, forker Forker, stateFile string) er
 		if err := node.Resume(ctx); err != nil && !errors.Is(err, ErrNodeGone) {
 			return fmt.Errorf("resume %s, which a run of %s left quiesced: %w", node, s.Since.Format(time.RFC3339), err)
 		}
+		// Once only. If the fork cannot be removed this is called again and again, and
+		// somebody may have stopped the node since.
+		s.Quiesced = false
+		noteErr = s.save(stateFile)
 	}
 	// The database may have been moved away; its fork is then gone or not ours to look for.
 	if err := forker.Clean(ctx, s.Database); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the fork of an earlier run: %w", err)
+		return errors.Join(fmt.Errorf("remove the fork of an earlier run: %w", err), noteErr)
 	}
 	return removeState(stateFile)
 }

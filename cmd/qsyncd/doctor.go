@@ -107,6 +107,9 @@ func (d *doctor) failed(what string, err error, advice string) {
 	if own := (interface{ Hint() string })(nil); advice == "" || errors.As(err, &own) {
 		advice = term.Hint(err)
 	}
+	if term.ExitCode(err) == term.ExitNoSpace {
+		advice = "make room"
+	}
 	d.fail(what, advice, "%s", err)
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/cmd/internal/term"
 	"github.com/qsync/qsync/manifest/database"
+	"github.com/qsync/qsync/publish"
 	"github.com/qsync/qsync/snapshot/fork"
 )
 
@@ -22,7 +23,7 @@ func (d *doctor) checkChannel(ctx context.Context, cfg *config.Agent, c *config.
 	if size, kind, ok := d.checkDatabase(c); ok {
 		d.checkFork(ctx, c, kind, size)
 	}
-	d.checkNode(ctx, c)
+	d.checkNode(ctx, cfg, c)
 	d.checkRPC(ctx, cfg, c)
 	if len(c.BootCheck) > 0 {
 		d.checkProgram("boot check of "+c.Name, c.BootCheck)
@@ -215,7 +216,7 @@ func (d *doctor) checkProgram(what string, argv []string) {
 }
 
 // checkNode looks whether the node can be held, without touching it.
-func (d *doctor) checkNode(ctx context.Context, c *config.Channel) {
+func (d *doctor) checkNode(ctx context.Context, cfg *config.Agent, c *config.Channel) {
 	what := "node of " + c.Name
 	n, err := agent.NewNode(c)
 	if err != nil {
@@ -229,7 +230,12 @@ func (d *doctor) checkNode(ctx context.Context, c *config.Channel) {
 		d.warn(what, "publish once and see", "%s: nothing is known of it beforehand", n)
 		return
 	}
-	if err := checked.Check(ctx); err != nil {
+	err = agent.CheckNode(ctx, cfg, c, checked.Check)
+	if errors.Is(err, publish.ErrInUse) {
+		d.warn(what, "ask again when it has ended", "%s", err)
+		return
+	}
+	if err != nil {
 		d.failed(what, fmt.Errorf("%s: %w", n, err), "start the node, and compare node: in the configuration with how it runs")
 		return
 	}

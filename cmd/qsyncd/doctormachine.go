@@ -158,7 +158,7 @@ func (d *doctor) checkGuard(ctx context.Context) {
 		if err != nil {
 			return err
 		}
-		return stop()
+		return stop(false)
 	}()
 	if err != nil {
 		d.failed("guard", err, "without it nobody lets a node go on whose agent was killed")

@@ -69,7 +69,8 @@ type keyEvent struct {
 }
 
 func generateKey(out *term.Output, o keysGenerateOptions) error {
-	if strings.ContainsAny(o.name, `/\`) || strings.HasPrefix(o.name, ".") {
+	wrong := func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`/\+`, r) }
+	if o.name == "" || strings.HasPrefix(o.name, ".") || strings.ContainsFunc(o.name, wrong) {
 		return term.Usagef("key name %q: want a host name like snapshots.example.org", o.name)
 	}
 	signer, verifier, err := trust.GenerateKey(o.name)

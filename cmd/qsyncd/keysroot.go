@@ -73,7 +73,9 @@ func openKeyring(ctx context.Context, out *term.Output, o rootOptions) (*keyring
 	k := &keyring{cfg: cfg, root: publish.Root{TTL: time.Duration(o.validDays) * 24 * time.Hour}}
 	for _, file := range o.roots {
 		signer, verifier, err := readKey(file)
-		if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, term.WithHint(fmt.Errorf("root key: %w", err), "is the medium there that the root key is kept on? qsyncd keys generate makes a root key")
+		} else if err != nil {
 			return nil, fmt.Errorf("root key: %w", err)
 		}
 		k.root.Signers = append(k.root.Signers, signer)
@@ -193,6 +195,7 @@ func (k *keyring) lock(ctx context.Context) error {
 
 func (k *keyring) unlock() {
 	for _, l := range k.locks {
+		_ = os.Truncate(l.Path(), 0) // the next one who holds it may say nothing
 		l.Unlock()
 	}
 }

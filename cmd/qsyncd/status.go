@@ -31,6 +31,11 @@ channel says whether it is ok.`,
 	return cmd
 }
 
+type statusEvent struct {
+	Event string `json:"event"`
+	*agent.Overview
+}
+
 func showStatus(ctx context.Context, out *term.Output, configFile string) error {
 	cfg, err := config.LoadAgent(configFile)
 	if err != nil {
@@ -41,7 +46,7 @@ func showStatus(ctx context.Context, out *term.Output, configFile string) error 
 		return err
 	}
 	if out.JSON {
-		out.Event(overview)
+		out.Event(statusEvent{"status", overview})
 		return nil
 	}
 	printOverview(out, overview)

@@ -144,13 +144,19 @@ func (r *Runs) LastPublished(channel string) (last Run, ok bool, err error) {
 }
 
 // update opens the file for a change, and makes it if need be.
-func (r *Runs) update(change func(*bbolt.Tx) error) error {
+func (r *Runs) update(change func(*bbolt.Tx) error) (err error) {
 	if err := r.create(); err != nil {
 		return fmt.Errorf("make the record of runs: %w", err)
 	}
+	// A broken page that is found by a change leaves the file locked, one that is
+	// found by reading does not.
+	if err := r.view(readAll); err != nil {
+		return err
+	}
+	defer r.survive(&err)()
 	db, err := bbolt.Open(r.File(), 0o644, &bbolt.Options{Timeout: lockTimeout})
 	if err != nil {
-		return fmt.Errorf("open the record of runs %s: %w", r.File(), err)
+		return r.opened(err)
 	}
 	if err := errors.Join(db.Update(change), db.Close()); err != nil {
 		return fmt.Errorf("write the record of runs %s: %w", r.File(), err)
@@ -188,14 +194,16 @@ func (r *Runs) create() error {
 }
 
 // view opens the file to read. Without a file nothing has been recorded yet.
-func (r *Runs) view(look func(*bbolt.Tx) error) error {
+func (r *Runs) view(look func(*bbolt.Tx) error) (err error) {
+	defer r.survive(&err)()
 	db, err := bbolt.Open(r.File(), 0, &bbolt.Options{ReadOnly: true, Timeout: lockTimeout})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
-		return fmt.Errorf("open the record of runs %s: %w", r.File(), err)
+		return r.opened(err)
 	}
-	if err := errors.Join(db.View(look), db.Close()); err != nil {
+	defer db.Close() // of a file that is only read
+	if err := db.View(look); err != nil {
 		return fmt.Errorf("read the record of runs %s: %w", r.File(), err)
 	}
 	return nil

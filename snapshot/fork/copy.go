@@ -26,7 +26,7 @@ func (d *directory) room(db *snapshot.Tree) error {
 		need += uint64(min(e.Allocated, e.Stamp.Size))
 	}
 	var st unix.Statfs_t
-	if err := unix.Statfs(d.path, &st); err != nil {
+	if err := unix.Statfs(d.join("."), &st); err != nil {
 		return fmt.Errorf("look for room in %s: %w", d.path, err)
 	}
 	if free := st.Bavail * uint64(st.Bsize); free < need {

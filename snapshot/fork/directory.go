@@ -16,8 +16,13 @@ import (
 // directory is the directory beside a database that holds its fork: on the
 // same filesystem, so that files can be linked or cloned into it, and never inside
 // the database, where the node would find it.
+//
+// As a rule the directory above belongs to the node's user, who may put something
+// else in its place at any moment. So it must be ours, and what is done in it is done by its
+// handle and not by its name: else that user could have the agent write and delete
+// wherever a link leads.
 type directory struct {
-	path  string
+	path  string   // for other programs, and for people
 	lock  *os.File // the directory itself
 	steps []step   // that undo what was done outside of it, the first one last
 	// remove undoes the steps and removes the directory with all it holds. If it
@@ -60,7 +65,11 @@ func makeDirectory(ctx context.Context, db string) (*directory, error) {
 		}
 		return nil, fmt.Errorf("lock %s: %w", d.path, err)
 	}
-	if err := d.clear(ctx); err != nil {
+	err = mustBeOurs(lock)
+	if err == nil {
+		err = d.clear(ctx)
+	}
+	if err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("remove what an earlier run left in %s: %w", d.path, err)
 	}
@@ -74,7 +83,12 @@ func (d *directory) clear(ctx context.Context) error {
 	if err := d.undo(ctx, 0); err != nil {
 		return err
 	}
-	entries, err := os.ReadDir(d.path)
+	return d.removeEntries()
+}
+
+// removeEntries empties the directory.
+func (d *directory) removeEntries() error {
+	entries, err := os.ReadDir(d.join("."))
 	if err != nil {
 		return err
 	}
@@ -91,27 +105,47 @@ func (d *directory) removeNow() error {
 	if err := d.undo(context.Background(), 0); err != nil {
 		return fmt.Errorf("remove the fork: %w", err)
 	}
-	if err := d.removeAll(""); err != nil {
+	if err := d.removeEntries(); err != nil {
 		return fmt.Errorf("remove the fork: %w", err)
+	}
+	if err := ignoreNotExist(unix.Rmdir(d.path)); err != nil {
+		return fmt.Errorf("remove the fork directory %s: %w", d.path, err)
 	}
 	return nil
 }
 
-func (d *directory) join(name string) string { return filepath.Join(d.path, name) }
+// join is the path of what has a name in the directory, for this process only.
+func (d *directory) join(name string) string {
+	return fmt.Sprintf("/proc/self/fd/%d/%s", d.lock.Fd(), name)
+}
 
-// removeAll removes what lies below the directory under a name; the empty name
-// is the directory itself. It does not reach into anything mounted there: that would
-// be deleted where it comes from.
+// named is such a path for others.
+func (d *directory) named(name string) string { return filepath.Join(d.path, name) }
+
+// mustBeOurs refuses a file that others may have made or written.
+func mustBeOurs(f *os.File) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return fmt.Errorf("stat %s: %w", f.Name(), err)
+	}
+	if int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
+		return fmt.Errorf("%s can be written by others than user %d and is not trusted: look whether anything is mounted there, and remove it",
+			f.Name(), os.Geteuid())
+	}
+	return nil
+}
+
+// removeAll removes what lies in the directory under a name. It does not reach
+// into anything mounted there: that would be deleted where it comes from.
 func (d *directory) removeAll(name string) error {
-	path := d.join(name)
-	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(path))
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(d.named(name)))
 	if err != nil {
 		return fmt.Errorf("list mounts: %w", err)
 	}
 	if len(mounts) > 0 {
 		return fmt.Errorf("%s is still mounted: unmount it", mounts[0].Mountpoint)
 	}
-	return os.RemoveAll(path)
+	return os.RemoveAll(d.join(name))
 }
 
 // cleaner makes the Clean of every forker the same: one that is configured

@@ -70,16 +70,15 @@ func (f *volumeFork) Cut(ctx context.Context, db *snapshot.Tree) error {
 	if err := stood(ctx, "lvm", db); err != nil {
 		return err
 	}
-	mounted := f.dir.join(volumeDirectory)
 	mount := program.Program{
 		Argv: []string{"mount", "-t", f.origin.filesystem, "-o", mountOptions(f.origin.filesystem),
-			filepath.Join("/dev", f.snapshot.Group, f.snapshot.Name), mounted},
+			filepath.Join("/dev", f.snapshot.Group, f.snapshot.Name), f.dir.named(volumeDirectory)},
 		Timeout: volumeTimeout,
 	}
 	if err := mount.Run(ctx); err != nil {
 		return err
 	}
-	return f.show(filepath.Join(mounted, f.origin.path))
+	return f.show(filepath.Join(f.dir.join(volumeDirectory), f.origin.path))
 }
 
 func (f *volumeFork) String() string {

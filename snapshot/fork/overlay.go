@@ -43,7 +43,7 @@ func (v *view) overlay(ctx context.Context, top string, db *snapshot.Tree) (stri
 	if err := unix.Mount("qsync", merged, "overlay", unix.MS_NODEV|unix.MS_NOSUID, options); err != nil {
 		return "", fmt.Errorf("mount an overlay of the fork: %w", err)
 	}
-	return merged, v.asAtTheCut(ctx, merged, db)
+	return filepath.Join(v.dir.named(copyDirectory), "merged"), v.asAtTheCut(ctx, merged, db)
 }
 
 // asAtTheCut makes what an overlay shows the files of the database at the cut, and

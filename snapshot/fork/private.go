@@ -45,14 +45,14 @@ func (v *view) Copy(ctx context.Context, db *snapshot.Tree) (string, func() erro
 }
 
 func (v *view) cloneAll(ctx context.Context, top string, db *snapshot.Tree) (string, error) {
-	return top, v.fillAll(ctx, top, db, ficlone)
+	return v.dir.named(copyDirectory), v.fillAll(ctx, top, db, ficlone)
 }
 
 func (v *view) copyAll(ctx context.Context, top string, db *snapshot.Tree) (string, error) {
 	if err := v.dir.room(db); err != nil {
 		return "", err
 	}
-	return top, v.fillAll(ctx, top, db, copySparse)
+	return v.dir.named(copyDirectory), v.fillAll(ctx, top, db, copySparse)
 }
 
 // fillAll makes files of the view's, each as long as at the cut.

@@ -71,7 +71,7 @@ func (d *directory) undo(ctx context.Context, first int) error {
 	}
 	for len(d.steps) > first {
 		last := len(d.steps) - 1
-		if err := d.steps[last].undo(ctx, d.path); err != nil {
+		if err := d.steps[last].undo(ctx, d.join(".")); err != nil {
 			return err
 		}
 		d.steps = d.steps[:last]
@@ -84,7 +84,7 @@ func (d *directory) save() error {
 	if err != nil {
 		return fmt.Errorf("note how the fork is undone: %w", err)
 	}
-	if err := renameio.WriteFile(d.join(undoFile), append(b, '\n'), 0o600, renameio.WithTempDir(d.path)); err != nil {
+	if err := renameio.WriteFile(d.join(undoFile), append(b, '\n'), 0o600, renameio.WithTempDir(d.join("."))); err != nil {
 		return fmt.Errorf("note how the fork is undone: %w", err)
 	}
 	if err := d.lock.Sync(); err != nil {
@@ -101,17 +101,8 @@ func (d *directory) load() error {
 		return err
 	}
 	defer f.Close()
-	// The directory above may be the node's, and its user must not be able to have
-	// the agent run commands.
-	for _, f := range []*os.File{d.lock, f} {
-		var st unix.Stat_t
-		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-			return fmt.Errorf("stat %s: %w", f.Name(), err)
-		}
-		if int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
-			return fmt.Errorf("%s can be written by others than user %d, so the steps that undo the fork are not trusted: look whether anything is mounted there, and remove the directory",
-				f.Name(), os.Geteuid())
-		}
+	if err := mustBeOurs(f); err != nil { // for there are commands in it
+		return err
 	}
 	b, err := io.ReadAll(f)
 	if err != nil {

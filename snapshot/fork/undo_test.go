@@ -1,8 +1,10 @@
 package fork_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -99,4 +101,79 @@ func TestCopyIsInUse(t *testing.T) {
 	check(t, release())
 	check(t, f.Release())
 	nothingLeft(t, dir)
+}
+
+// What somebody else has made where the fork directory is to be is not ours to delete,
+// nor a place to work in: its owner could put links there.
+func TestDirectoryOfOthers(t *testing.T) {
+	require.Root(t)
+	for name, spoil := range map[string]func(dir string) error{
+		"another's":      func(dir string) error { return os.Chown(dir, 1, 1) },
+		"open to others": func(dir string) error { return os.Chmod(dir, 0o777) },
+		"a link": func(dir string) error {
+			return errors.Join(os.Rename(dir, dir+".there"), os.Symlink(dir+".there", dir))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := rocks(t, t.TempDir())
+			write(t, fork.Path(dir), "precious", "x", false)
+			check(t, spoil(fork.Path(dir)))
+			for _, way := range []string{"copy", "hardlink"} {
+				if err := forker(t, way).Clean(t.Context(), dir); err == nil {
+					t.Error("Clean took it for ours")
+				}
+				if f, err := forker(t, way).Begin(t.Context(), tree(t, dir, kind(t, "rocksdb"))); err == nil {
+					t.Errorf("Begin took it for ours: %v", f.Release())
+				}
+			}
+			if _, err := os.Stat(filepath.Join(fork.Path(dir), "precious")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// The node's user may put something else in the place of the fork directory while it
+// is in use.
+func TestDirectoryIsExchanged(t *testing.T) {
+	dir := rocks(t, t.TempDir())
+	f, err := forker(t, "hardlink").Begin(t.Context(), tree(t, dir, kind(t, "rocksdb")))
+	check(t, err)
+	cut := tree(t, dir, kind(t, "rocksdb"))
+	check(t, f.Cut(t.Context(), cut))
+	_, release, err := f.(snapshot.Copier).Copy(t.Context(), cut)
+	check(t, err)
+
+	victim := t.TempDir()
+	for _, place := range []string{"copy", "copy/merged", "files"} {
+		write(t, victim, place+"/precious", "x", false)
+	}
+	check(t, os.Rename(fork.Path(dir), dir+".away"))
+	check(t, os.Symlink(victim, fork.Path(dir)))
+	check(t, release())
+	_, release, err = f.(snapshot.Copier).Copy(t.Context(), cut)
+	check(t, err)
+	check(t, release())
+	if err := f.Release(); err == nil {
+		t.Error("nobody says that the fork directory is not where it was")
+	}
+	for _, place := range []string{"copy", "copy/merged", "files"} {
+		if left := names(t, filepath.Join(victim, place)); !slices.Contains(left, "precious") || len(left) > 2 {
+			t.Errorf("in another's %s there is %q", place, left)
+		}
+	}
+	if left := names(t, dir+".away"); len(left) > 0 {
+		t.Errorf("in the fork directory there still is %q", left)
+	}
+}
+
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	check(t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -151,7 +152,7 @@ func TestReleased(t *testing.T) {
 	stop, err := process(filepath.Join(dir, "pid")).Watch(t.Context(), 0)
 	must(t, err)
 	must(t, (&node.Signal{PIDFile: filepath.Join(dir, "pid")}).Quiesce(t.Context()))
-	must(t, stop())
+	must(t, stop(false))
 	if !stopped(t, pid) {
 		t.Error("a guard that was told to end has resumed the node")
 	}
@@ -165,7 +166,7 @@ func TestGuardThatCannotStart(t *testing.T) {
 		"bad order":         {Path: os.Args[0], Args: os.Args[:1], Env: append(os.Environ(), "QSYNC_TEST_GUARD=guard"), Node: json.RawMessage(`7`)},
 	} {
 		if stop, err := p.Watch(t.Context(), 0); err == nil {
-			t.Errorf("%s: there is a guard, which ends with %v", name, stop())
+			t.Errorf("%s: there is a guard, which ends with %v", name, stop(false))
 		}
 	}
 }
@@ -193,4 +194,76 @@ func TestTriesAgain(t *testing.T) {
 	if err != nil || n.tries != 3 || out.String() != "ready\n" {
 		t.Errorf("%d tries, says %q, error is %v", n.tries, out.String(), err)
 	}
+}
+
+// blocking is a node whose Resume takes as long as the test wants.
+type blocking struct {
+	snapshot.Node
+	begun, end chan struct{}
+}
+
+func (blocking) String() string { return "a node" }
+
+func (b blocking) Resume(context.Context) error {
+	close(b.begun)
+	<-b.end
+	return nil
+}
+
+// An agent that stood still itself, and comes back when its guard is about to resume
+// the node, must hear that its cut is not one.
+func TestLimitIsTold(t *testing.T) {
+	n := blocking{begun: make(chan struct{}), end: make(chan struct{})}
+	in, agent := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- guard.Watch(t.Context(), in, io.Discard, func(json.RawMessage) (snapshot.Node, error) { return n, nil }, slog.New(slog.DiscardHandler))
+	}()
+	_, err := io.WriteString(agent, `{"limit":1000000,"node":null}`+"\n")
+	must(t, err)
+	<-n.begun
+	_, err = io.WriteString(agent, "done\n")
+	must(t, err)
+	close(n.end)
+	if err := <-ended; !errors.Is(err, guard.ErrResumed) {
+		t.Errorf("the guard ends with %v", err)
+	}
+}
+
+// What the agent hung in when the limit passed may hold the node again.
+func TestAgentKilledAfterTheLimit(t *testing.T) {
+	dir, pid := startNode(t)
+	agent := startAgent(t, dir, 300*time.Millisecond)
+	eventually(t, "the node goes on although its agent lives", func() bool { return !stopped(t, pid) })
+	must(t, (&node.Signal{PIDFile: filepath.Join(dir, "pid")}).Quiesce(t.Context()))
+	must(t, agent.Process.Kill())
+	eventually(t, "the node goes on", func() bool { return !stopped(t, pid) })
+}
+
+// A node that the agent could not resume is the guard's.
+func TestAgentIsHelpless(t *testing.T) {
+	dir, pid := startNode(t)
+	stop, err := process(filepath.Join(dir, "pid")).Watch(t.Context(), 0)
+	must(t, err)
+	must(t, (&node.Signal{PIDFile: filepath.Join(dir, "pid")}).Quiesce(t.Context()))
+	must(t, stop(true))
+	eventually(t, "the node goes on", func() bool { return !stopped(t, pid) })
+}
+
+// A guard that still tries must not let a node go that the next run holds.
+func TestOneGuardAtATime(t *testing.T) {
+	dir, _ := startNode(t)
+	first, second := process(filepath.Join(dir, "pid")), process(filepath.Join(dir, "pid"))
+	first.Lock, second.Lock = filepath.Join(dir, "lock"), filepath.Join(dir, "lock")
+	stop, err := first.Watch(t.Context(), 0)
+	must(t, err)
+	impatient, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := second.Watch(impatient, 0); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("beside the first guard there is a second one, its error is %v", err)
+	}
+	must(t, stop(false))
+	stop, err = second.Watch(t.Context(), 0)
+	must(t, err)
+	must(t, stop(false))
 }

@@ -3,9 +3,11 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -13,12 +15,18 @@ import (
 )
 
 // Signal stops a process by SIGSTOP and lets it go on by SIGCONT.
+//
+// After PIDFile was removed or names another process, another program cannot find the
+// process that was stopped.
 type Signal struct {
 	PIDFile string // holds the number of the node's process
 	// Database, if it is set, lets Quiesce notice that the pid file is stale and
 	// names a process that has another use.
 	Database Database
 	Timeout  time.Duration // for all threads to stop; 0 is 10 s
+
+	mu   sync.Mutex
+	held *os.Process // that Quiesce stopped last; the file may name another one since
 }
 
 func (s *Signal) String() string { return "the process of " + s.PIDFile }
@@ -47,10 +55,11 @@ func (s *Signal) Quiesce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = process.Release() }() // which has nothing to tell
 	if err := s.checkWriter(process.Pid); err != nil {
+		_ = process.Release() // which has nothing to tell
 		return err
 	}
+	s.hold(process)
 	if err := process.Signal(syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("stop process %d: %w", process.Pid, gone(err))
 	}
@@ -60,9 +69,26 @@ func (s *Signal) Quiesce(ctx context.Context) error {
 	return nil
 }
 
+// hold keeps the process for Resume.
+func (s *Signal) hold(process *os.Process) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held != nil {
+		_ = s.held.Release()
+	}
+	s.held = process
+}
+
 // Resume lets the process go on. To a process that runs it does nothing.
 func (s *Signal) Resume(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	process, err := findProcess(s.PIDFile)
+	if s.held != nil && (err != nil || process.Pid != s.held.Pid) {
+		if heldErr := gone(s.held.Signal(syscall.SIGCONT)); heldErr != nil && !errors.Is(heldErr, snapshot.ErrNodeGone) {
+			err = errors.Join(err, fmt.Errorf("continue process %d: %w", s.held.Pid, heldErr))
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -49,6 +49,31 @@ func TestSignalKnowsThatTheProcessIsGone(t *testing.T) {
 	}
 }
 
+// A process that stands still must go on even if its pid file was taken away, by
+// whoever thought it dead.
+func TestSignalPidFileChanges(t *testing.T) {
+	for name, change := range map[string]func(file string) error{
+		"removed": os.Remove,
+		"another process": func(file string) error {
+			return os.WriteFile(file, strconv.AppendInt(nil, int64(os.Getpid()), 10), 0o600)
+		},
+	} {
+		w := nodetest.Start(t, nil)
+		n := &node.Signal{PIDFile: w.PIDFile}
+		check(t, n.Quiesce(t.Context()))
+		check(t, change(w.PIDFile))
+		err := n.Resume(t.Context())
+		if err != nil && !errors.Is(err, snapshot.ErrNodeGone) {
+			t.Errorf("%s: Resume = %v", name, err)
+		}
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", w.PID()))
+		check(t, err)
+		if strings.Contains(string(status), ") T ") {
+			t.Errorf("%s: the process is still stopped", name)
+		}
+	}
+}
+
 func TestSignalRefusesPidFiles(t *testing.T) {
 	for _, content := range []string{"", "node", "0", "-1", "1", "12 34", "-12"} {
 		file := filepath.Join(t.TempDir(), "pid")

@@ -180,9 +180,13 @@ func (s *Systemd) start(ctx context.Context, m *manager) error {
 	return nil
 }
 
-// checkWriter refuses a unit that is known not to hold the database's node. The
-// unit's control group is not to be seen from everywhere.
+// checkWriter refuses a unit that is known not to hold the database's node, or to
+// hold this process: a slice, say. The unit's control group is not to be seen from
+// everywhere.
 func (s *Systemd) checkWriter(u *unit) error {
+	if own, err := groupOf("self"); err == nil && u.group != "" && contains(u.group, own) {
+		return withHint(fmt.Errorf("unit %s also holds qsyncd, which would hold itself", s.Unit), "name the unit of the node alone")
+	}
 	root, err := hierarchy()
 	if visible := err == nil && u.group != ""; !visible {
 		return nil

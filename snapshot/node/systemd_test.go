@@ -112,6 +112,19 @@ func TestSystemdNoticesAnotherDatabase(t *testing.T) {
 	})
 }
 
+// A slice that holds both would freeze, and nobody would be left to thaw it.
+func TestSystemdSparesItself(t *testing.T) {
+	for _, mode := range []node.Mode{node.Freeze, node.Stop} {
+		m := startSystemd(t)
+		m.set(func() { m.group = "/" })
+		n := &node.Systemd{Unit: unitName, Mode: mode}
+		mustSay(t, n.Check(t.Context()), "also holds qsyncd", "of the node alone")
+		mustSay(t, n.Quiesce(t.Context()), "also holds qsyncd", "of the node alone")
+		check(t, n.Resume(t.Context()))
+		mustRun(t, m.Program)
+	}
+}
+
 // The agent freezes units that somebody has frozen already, but Check tells.
 func TestSystemdFrozenBySomebody(t *testing.T) {
 	m := startSystemd(t)

@@ -19,10 +19,11 @@ import (
 type Program struct {
 	Argv    []string      // its name or path, and its arguments
 	Timeout time.Duration // after which it is told to end, by SIGTERM; 0 is none
-	// Kill is how long after it was told to end it is killed; 0 is never, for
-	// programs that would leave a device suspended.
+	// Kill is how long after it was told to end it is killed, with all that it has
+	// started; 0 is never, for programs that would leave a device suspended.
 	Kill   time.Duration
 	Stdout *os.File // nil is the end of an error message
+	Kept   *os.File // stays open as long as the program runs, or anything that it starts; nil is none
 }
 
 // Run runs the program, and all that it starts, in a process group of its own. The
@@ -45,11 +46,21 @@ func (p *Program) Run(ctx context.Context) error {
 	if p.Stdout != nil {
 		cmd.Stdout = p.Stdout
 	}
+	if p.Kept != nil {
+		cmd.ExtraFiles = []*os.File{p.Kept}
+	}
 	// A Ctrl-C at the terminal is for the agent, which ends the program in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGTERM) }
+	var told time.Time
+	cmd.Cancel = func() error {
+		told = time.Now()
+		return unix.Kill(-cmd.Process.Pid, unix.SIGTERM)
+	}
 	cmd.WaitDelay = p.Kill
 	err = cmd.Run()
+	if !told.IsZero() && p.Kill > 0 {
+		endGroup(cmd.Process.Pid, told.Add(p.Kill))
+	}
 	if err == nil {
 		return nil
 	}
@@ -57,6 +68,22 @@ func (p *Program) Run(ctx context.Context) error {
 		err = cause
 	}
 	return fmt.Errorf("run %q: %w%s", strings.Join(p.Argv, " "), err, tail(output))
+}
+
+// groupPoll is how often a process group is looked at that was told to end.
+const groupPoll = 10 * time.Millisecond
+
+// endGroup waits for the end of the processes of a group, and kills those that are
+// there after the deadline: a shell ends at once and leaves behind what it has
+// started, which goes on with what is no longer to be done.
+func endGroup(group int, deadline time.Time) {
+	for unix.Kill(-group, 0) == nil {
+		if time.Now().After(deadline) {
+			_ = unix.Kill(-group, unix.SIGKILL) // it may have ended meanwhile
+			return
+		}
+		time.Sleep(groupPoll)
+	}
 }
 
 // Output runs the program and returns what it writes to its standard output.

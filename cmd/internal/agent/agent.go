@@ -180,7 +180,7 @@ func (l *loop) reload() {
 		err = l.adopt(cfg)
 	}
 	if err != nil {
-		l.Log.Error("the new configuration is not used, the old one stays", "error", err)
+		l.Log.Error("the new configuration is not used, the old one stays", because(err)...)
 		return
 	}
 	l.Log.Info("the configuration is read again", "channels", cfg.ChannelNames())

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -253,7 +254,7 @@ func TestReload(t *testing.T) {
 		l.reload <- os.Interrupt
 		time.Sleep(5 * time.Hour)
 		synctest.Wait()
-		if runs := l.runs(); len(runs) != 1 || !strings.Contains(l.log.String(), "the old one stays") {
+		if runs := l.runs(); len(runs) != 1 || !strings.Contains(l.log.String(), "the old one stays") || !strings.Contains(l.log.String(), `hint="write minute, hour, day`) {
 			t.Errorf("%+v\n%s", runs, l.log.String())
 		}
 		rewrite(t, file, "", `schedule: "0 1 * * *"`)
@@ -418,4 +419,42 @@ func TestKilledRun(t *testing.T) {
 			t.Error(got)
 		}
 	})
+}
+
+// TestUnfinished has a run killed between two targets: the agent brings the second
+// one up when it starts.
+func TestUnfinished(t *testing.T) {
+	file := configuration(t, "", "")
+	dir := filepath.Dir(file)
+	text, err := os.ReadFile(file)
+	must(t, err)
+	must(t, os.WriteFile(file, bytes.Replace(text, []byte("[{dir: {path: out}}]"), []byte("[{dir: {path: out}}, {dir: {path: mirror}}]"), 1), 0o644))
+	publishOnce := func() {
+		t.Helper()
+		cfg, err := config.LoadAgent(file)
+		must(t, err)
+		_, err = (&Publication{Config: cfg, Channel: &cfg.Channels[0]}).Run(t.Context())
+		must(t, err)
+	}
+	head := func(target string) []byte {
+		t.Helper()
+		b, err := os.ReadFile(filepath.Join(dir, target, demo, "head"))
+		must(t, err)
+		return b
+	}
+	publishOnce()
+	old := head("mirror")
+	publishOnce()
+	must(t, os.WriteFile(filepath.Join(dir, "mirror", demo, "head"), old, 0o644))
+	_, err = status.In(filepath.Join(dir, "state")).Start(status.Run{Channel: demo, Trigger: status.ByHand, Start: time.Now()})
+	must(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		l := begin(t, file).start()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		l.stop()
+	})
+	if !bytes.Equal(head("mirror"), head("out")) {
+		t.Error("the second target is still behind")
+	}
 }

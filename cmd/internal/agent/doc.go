@@ -6,6 +6,8 @@
 // in the state directory:
 //
 //	<channel>.run.lock        held while something is done to the channel's node or head
+//	node.<hash>.lock          held while a node is: channels may share one; likewise
+//	                          .guard by its guard, and .pause by its pause command
 //	<channel>.snapshot.json   a run that may have left its node held, or a fork
 //	<channel>.stamps.json     which files of the last version need not be read again
 //	<channel>.finalized.json  the node's finalized block, and since when

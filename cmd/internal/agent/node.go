@@ -50,9 +50,15 @@ func modeOf(c *config.Channel) node.Mode {
 // GuardArgument is the verb by which the program starts itself as a guard.
 const GuardArgument = "guard"
 
+// told is what a guard is told about a node.
+type told struct {
+	config.Channel
+	State string `json:"state"` // directory
+}
+
 // newGuard is a guard in a second process of this program. A node that nothing
 // stops needs none.
-func newGuard(c *config.Channel) (snapshot.Guard, error) {
+func newGuard(state string, c *config.Channel) (snapshot.Guard, error) {
 	if c.Node.None != nil {
 		return nil, nil
 	}
@@ -60,18 +66,34 @@ func newGuard(c *config.Channel) (snapshot.Guard, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program, to start it as a guard: %w", err)
 	}
-	told, err := json.Marshal(c)
+	node, err := json.Marshal(told{*c, state})
 	if err != nil {
 		return nil, fmt.Errorf("tell the guard about the node: %w", err)
 	}
-	return &guard.Process{Path: program, Args: []string{os.Args[0], GuardArgument}, Node: told}, nil
+	lock, err := nodeLockFile(state, c.Node)
+	if err != nil {
+		return nil, err
+	}
+	return &guard.Process{Path: program, Args: []string{os.Args[0], GuardArgument}, Node: node, Lock: lock + ".guard"}, nil
 }
 
 // OpenNode is the node that newGuard has told a guard about.
-func OpenNode(told json.RawMessage) (snapshot.Node, error) {
-	var c config.Channel
-	if err := json.Unmarshal(told, &c); err != nil {
+func OpenNode(node json.RawMessage) (snapshot.Node, error) {
+	var t told
+	if err := json.Unmarshal(node, &t); err != nil {
 		return nil, fmt.Errorf("read which node to guard: %w", err)
 	}
-	return NewNode(&c)
+	return heldNode(t.State, &t.Channel)
+}
+
+// heldNode is a node that is held, or let go, by any of the processes that work
+// with a state directory.
+func heldNode(state string, c *config.Channel) (snapshot.Node, error) {
+	n, err := NewNode(c)
+	if command, ok := n.(*node.Command); ok && state != "" {
+		var lock string
+		lock, err = nodeLockFile(state, c.Node)
+		command.Lock = lock + ".pause"
+	}
+	return n, err
 }

@@ -99,7 +99,11 @@ func Look(ctx context.Context, a *config.Agent, ask func(context.Context, *confi
 			default:
 				within, cancel := context.WithTimeout(ctx, nodeTimeout)
 				defer cancel()
-				c.setNode(ask(within, a, &a.Channels[i]))
+				health, err := ask(within, a, &a.Channels[i])
+				if err != nil && within.Err() != nil {
+					err = fmt.Errorf("the node has not answered within %s", nodeTimeout)
+				}
+				c.setNode(health, err)
 			}
 			c.OK = len(c.Problems) == 0
 			return nil

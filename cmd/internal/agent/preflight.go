@@ -15,6 +15,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/qsync/qsync/cmd/internal/config"
+	"github.com/qsync/qsync/cmd/internal/term"
 	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/snapshot/chain"
 )
@@ -78,6 +79,9 @@ func newInquiry(a *config.Agent, c *config.Channel) *inquiry {
 func (i *inquiry) ask(ctx context.Context) (chain.Health, error) {
 	health, err := i.client.Look(ctx)
 	if err != nil {
+		if own := (interface{ Hint() string })(nil); ctx.Err() == nil && !errors.As(err, &own) {
+			err = term.WithHint(err, "start the node, and compare rpc: with where it answers")
+		}
 		return chain.Health{}, err
 	}
 	b, err := os.ReadFile(i.file)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/qsync/qsync/cmd/internal/config"
@@ -124,4 +126,21 @@ func TestPreflight(t *testing.T) {
 	if runs, err := status.In(filepath.Join(filepath.Dir(file), "state")).Last(demo, 9); err != nil || len(runs) != 6 {
 		t.Errorf("%d runs on record, %v", len(runs), err)
 	}
+}
+
+// TestSilentNode has a node that takes a question and never answers.
+func TestSilentNode(t *testing.T) {
+	file := configuration(t, "", "rpc: http://127.0.0.1:1")
+	synctest.Test(t, func(t *testing.T) {
+		cfg, err := config.LoadAgent(file)
+		must(t, err)
+		o, err := Look(t.Context(), cfg, func(ctx context.Context, _ *config.Agent, _ *config.Channel) (chain.Health, error) {
+			<-ctx.Done()
+			return chain.Health{}, ctx.Err()
+		})
+		must(t, err)
+		if n := o.Channels[0].Node; n.State != "unhealthy" || n.Detail != "the node has not answered within 3s" {
+			t.Errorf("%+v", n)
+		}
+	})
 }

@@ -92,7 +92,7 @@ func (p *Publication) Run(ctx context.Context) (*Published, error) {
 	// reached.
 	o, err := options(p.Config, p.Channel)
 	if err == nil {
-		err = snapshot.Recover(ctx, o.Node, o.Forker, o.StateFile)
+		err = undo(ctx, p.Config, p.Channel, o, waitForLock, p.program(), p.Log)
 	}
 	if p.Needed != nil {
 		if needed, neededErr := p.Needed(); neededErr != nil || !needed && err == nil {
@@ -147,6 +147,11 @@ func (p *Publication) run(ctx context.Context, o snapshot.Options) (done *Publis
 	}
 	o.Sink, o.Log, o.Progress, o.BootCheck = run, p.Log, p.Progress, p.bootCheck()
 	o.Resumed = p.askAgain
+	if o.Guard != nil {
+		o.Guard = &oneAtATime{o.Guard, func(ctx context.Context) (func(), error) {
+			return lockNode(ctx, p.Config, p.Channel, waitForLock, Holder{Program: p.program(), Doing: "holding it for " + p.Channel.Name}, p.Log)
+		}}
+	}
 	taken, err := snapshot.Run(ctx, o)
 	if err != nil {
 		return nil, err
@@ -227,13 +232,13 @@ func options(a *config.Agent, c *config.Channel) (o snapshot.Options, err error)
 	if o.Kind, err = database.Lookup(c.Database.Kind); err != nil {
 		return o, err
 	}
-	if o.Node, err = NewNode(c); err != nil {
+	if o.Node, err = heldNode(a.State, c); err != nil {
 		return o, err
 	}
 	if o.Forker, err = NewForker(c); err != nil {
 		return o, err
 	}
-	o.Guard, err = newGuard(c)
+	o.Guard, err = newGuard(a.State, c)
 	return o, err
 }
 
@@ -259,15 +264,20 @@ func (p *Publication) plan(run *publish.Run, o snapshot.Options) Plan {
 // lock keeps other runs of the channel away from its node. The lock of a
 // publish.Run comes too late for that.
 func (p *Publication) lock(ctx context.Context) (*flock.Flock, error) {
-	me := Holder{Program: theAgent, Doing: "publishing"}
-	if p.byHand() {
-		me.Program = byHand
-	}
+	me := Holder{Program: p.program(), Doing: "publishing"}
 	take := lock
 	if p.Wait {
 		take = waitForLock
 	}
 	return take(ctx, runLockFile(p.Config.State, p.Channel.Name), "channel "+p.Channel.Name, me, p.Log)
+}
+
+// program is who makes the run.
+func (p *Publication) program() string {
+	if p.byHand() {
+		return byHand
+	}
+	return theAgent
 }
 
 func (p *Publication) previous(run *publish.Run) (*snapshot.Previous, error) {

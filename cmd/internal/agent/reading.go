@@ -21,7 +21,7 @@ func (l *loop) reading(c *channel) job {
 		return func(now time.Time) {
 			switch {
 			case err != nil:
-				l.Log.Error("where the channel stands in its schedule is not known", "channel", c.name, "error", err)
+				l.Log.Error("where the channel stands in its schedule is not known", append([]any{"channel", c.name}, because(err)...)...)
 				c.read.failed(now, repairInterval)
 			case c.schedule == schedule: // and no other one since
 				c.slots, c.read = s, attempts{}

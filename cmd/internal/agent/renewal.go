@@ -38,7 +38,7 @@ func (l *loop) renewal(c *channel) job {
 			case errors.Is(err, publish.ErrInUse):
 				l.Log.Info("the head is renewed later", "channel", conf.Name, "because", err.Error())
 			default:
-				l.Log.Warn("the head is not renewed", "channel", conf.Name, "error", err)
+				l.Log.Warn("the head is not renewed", append([]any{"channel", conf.Name}, because(err)...)...)
 			}
 			c.renew.failed(now, renewalInterval(cfg)/2)
 		}

@@ -38,7 +38,13 @@ func (l *loop) publication(c *channel, slot, now time.Time) job {
 		if toldToStop := run.ID == 0 && ctx.Err() != nil; !toldToStop && !errors.Is(err, ErrNotNeeded) {
 			logResult(p.Log, run, done, err)
 		}
-		return func(now time.Time) { l.ran(c, p, err, now) }
+		left := leftBehind(p.Config, p.Channel)
+		return func(now time.Time) {
+			if left { // a node that stands still does not wait for the next slot
+				c.clean, c.repair = false, attempts{at: now}
+			}
+			l.ran(c, p, err, now)
+		}
 	}
 }
 
@@ -78,17 +84,29 @@ func logResult(log *slog.Logger, run status.Run, done *Published, err error) {
 			"pause", done.Pause, "took", done.Took.Round(time.Millisecond))
 		logPruned(log, done)
 		if err != nil {
-			log.Warn("published, but not all is as it should be", "error", err)
+			log.Warn("published, but not all is as it should be", because(err)...)
 		}
 	case status.Lost:
 		log.Warn("another agent has published first", "error", err)
 	case status.Interrupted:
 		log.Warn("the run is interrupted", "error", err)
 	case status.Postponed:
-		log.Warn("the run is postponed", "error", err)
+		log.Warn("the run is postponed", because(err)...)
 	default:
-		log.Error("the run has failed", "error", err)
+		log.Error("the run has failed", because(err)...)
 	}
+}
+
+// because is an error in the log, with what to do where the error says so itself.
+// What its class suggests is for those who have typed a command.
+func because(err error) []any {
+	if h := (interface{ Hint() string })(nil); errors.As(err, &h) {
+		return []any{"error", err, "hint", h.Hint()}
+	}
+	if refused := (*snapshot.RefusedError)(nil); errors.As(err, &refused) && refused.Hint != "" {
+		return []any{"error", err, "hint", refused.Hint}
+	}
+	return []any{"error", err}
 }
 
 func logPruned(log *slog.Logger, done *Published) {

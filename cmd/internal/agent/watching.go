@@ -42,7 +42,7 @@ func (l *loop) watching(c *channel, look func(context.Context) error) job {
 			switch {
 			case ctx.Err() != nil:
 			case err != nil && !c.ill:
-				l.Log.Warn("the node is not fit to be published from", "channel", name, "error", err)
+				l.Log.Warn("the node is not fit to be published from", append([]any{"channel", name}, because(err)...)...)
 				c.ill = true
 			case err == nil && c.ill:
 				l.Log.Info("the node is well again", "channel", name)

@@ -29,7 +29,8 @@ type Agent struct {
 	// HeadTTL is how long a signed head or catalog is valid. Default: 7d.
 	HeadTTL Duration `yaml:"head_ttl"`
 
-	// Targets are the places that are published to, the first one first.
+	// Targets are the places that are published to, the first one first. Everybody
+	// sees what lies there: no key, state or database may.
 	Targets []Target `yaml:"targets"`
 
 	// Grace is how long the objects of a dropped version stay, for those who
@@ -74,6 +75,7 @@ type Channel struct {
 	Database Database `yaml:"database"`
 
 	// Node says how the program that writes the database is held still for the cut.
+	// Channels that say the same of it share it, and hold it one after the other.
 	Node Node `yaml:"node"`
 
 	// Mode is freeze, which stops the node's threads, or stop, which ends it
@@ -105,7 +107,7 @@ type Channel struct {
 	BootCheck []string `yaml:"boot_check"`
 
 	// Schedule says when to publish: minute, hour, day, month and weekday as
-	// cron has them, or "@every 6h". Without one the channel is published by hand.
+	// cron has them, or "@every 6h" in whole seconds. Without one the channel is published by hand.
 	Schedule string `yaml:"schedule"`
 
 	// Jitter delays each scheduled run by up to so much, so that agents do not
@@ -294,6 +296,9 @@ func LoadAgent(file string) (*Agent, error) {
 	}
 	dir, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
+		return nil, err
+	}
+	if err := a.checkZeros(d); err != nil {
 		return nil, err
 	}
 	a.setDefaults(dir)

@@ -55,6 +55,23 @@ func (a *Agent) check(d *document) error {
 		}
 		first[c.Name] = i
 	}
+	return a.checkPrivate(d)
+}
+
+// checkZeros refuses a 0 that the default would silently take the place of.
+func (a *Agent) checkZeros(d *document) error {
+	for i, c := range a.Channels {
+		key := fmt.Sprintf("channels[%d]", i)
+		for at, n := range map[string]int64{
+			key + ".preflight.max_lag":      c.Preflight.MaxLag,
+			key + ".compression.level":      int64(c.Compression.Level),
+			key + ".compression.min_saving": int64(c.Compression.MinSaving),
+		} {
+			if n == 0 && d.has(at) {
+				return d.fault(at, "", "0: want 1 or more")
+			}
+		}
+	}
 	return nil
 }
 
@@ -122,6 +139,12 @@ func (c *Channel) checkSchedule(d *document, key string) error {
 	if err == nil && spec.Next(time.Now()).IsZero() {
 		err = errors.New("there is no such day")
 	}
+	// The parser takes anything below a second for one, and cuts fractions off.
+	if every, ok := strings.CutPrefix(c.Schedule, "@every "); ok && err == nil {
+		if span, parseErr := time.ParseDuration(every); parseErr != nil || span < time.Second || span%time.Second != 0 {
+			err = errors.New("want whole seconds, 1 or more")
+		}
+	}
 	if err != nil {
 		return d.fault(key+".schedule", `write minute, hour, day, month, weekday, like "0 4 * * *", or "@every 6h"`, "%q: %s", c.Schedule, err)
 	}
@@ -137,13 +160,14 @@ func (c *Channel) checkNode(d *document, key string) error {
 		return d.fault(key+".mode", "use node: systemd or docker, or a command of your own", "only systemd and docker can stop a node and start it again")
 	}
 	if c.RPC == "" {
-		if c.Preflight != (Preflight{MaxLag: c.Preflight.MaxLag, Stuck: c.Preflight.Stuck}) {
+		if d.has(key + ".preflight") {
 			return d.fault(key+".preflight", "add rpc: http://127.0.0.1:9944", "nothing can be asked without rpc")
 		}
 		return nil
 	}
 	if u, err := url.Parse(c.RPC); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return d.fault(key+".rpc", "write http://127.0.0.1:9944", "%.80q is no http URL", c.RPC)
+		// Its value stays unsaid: there may be a password in it.
+		return d.fault(key+".rpc", "write http://127.0.0.1:9944", "want an http URL")
 	}
 	switch {
 	case c.Preflight.MaxLag < 0:
@@ -155,7 +179,7 @@ func (c *Channel) checkNode(d *document, key string) error {
 }
 
 func (c *Channel) checkBootCheck(d *document, key string) error {
-	if c.BootCheck != nil && (len(c.BootCheck) == 0 || c.BootCheck[0] == "") {
+	if c.BootCheck != nil && !namesProgram(c.BootCheck) {
 		return d.fault(key+".boot_check", "write [program, argument, …]", "names no program")
 	}
 	for _, word := range c.BootCheck {
@@ -166,9 +190,12 @@ func (c *Channel) checkBootCheck(d *document, key string) error {
 	return nil
 }
 
+// namesProgram reports whether a command has a first word.
+func namesProgram(argv []string) bool { return len(argv) > 0 && argv[0] != "" }
+
 func (f *Fork) check(d *document, key string, kind *database.Kind) error {
 	switch {
-	case f.Command != nil && (len(f.Command.Create) == 0 || len(f.Command.Release) == 0):
+	case f.Command != nil && (!namesProgram(f.Command.Create) || !namesProgram(f.Command.Release)):
 		return d.fault(key+".command", "write create: [program, argument, …] and release likewise", "want both create and release")
 	case f.Command != nil:
 		return nil
@@ -201,7 +228,7 @@ func (n *Node) check(d *document, key string) error {
 		return d.fault(key+".freezer", "", "want exactly one of unit, pid_file")
 	case n.Signal != nil:
 		return d.required(key+".signal", map[string]string{"pid_file": n.Signal.PIDFile})
-	case n.Command != nil && (len(n.Command.Pause) == 0 || len(n.Command.Resume) == 0):
+	case n.Command != nil && (!namesProgram(n.Command.Pause) || !namesProgram(n.Command.Resume)):
 		return d.fault(key+".command", "write pause: [program, argument, …] and resume likewise", "want both pause and resume")
 	}
 	return nil
@@ -214,12 +241,35 @@ func (a *Agent) checkApart(d *document, key string, c *Channel) error {
 	for i, t := range a.Targets {
 		places[fmt.Sprintf("targets[%d].dir.path", i)] = t.Dir.Path
 	}
-	for place, dir := range places {
-		if rel, err := filepath.Rel(c.Database.Path, dir); err == nil && filepath.IsLocal(rel) {
+	for _, place := range slices.Sorted(maps.Keys(places)) {
+		if dir := places[place]; lies(dir, c.Database.Path) {
 			return d.fault(place, "put it beside the database, not into it", "%s lies in the database of %s.database.path", dir, key)
 		}
 	}
 	return nil
+}
+
+// checkPrivate refuses what nobody may see inside a target: web servers serve
+// all that is there.
+func (a *Agent) checkPrivate(d *document) error {
+	private := map[string]string{"key": a.Key, "state": a.State}
+	for i, c := range a.Channels {
+		private[fmt.Sprintf("channels[%d].database.path", i)] = c.Database.Path
+	}
+	for _, key := range slices.Sorted(maps.Keys(private)) {
+		for _, t := range a.Targets {
+			if lies(private[key], t.Dir.Path) {
+				return d.fault(key, "put it beside the target, not into it", "%s lies in the target %s, which is served to everybody", private[key], t.Dir.Path)
+			}
+		}
+	}
+	return nil
+}
+
+// lies reports whether a path is dir or in it.
+func lies(path, dir string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // required reports the first of the keys below parent that is empty.

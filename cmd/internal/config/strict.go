@@ -74,6 +74,9 @@ func (d *document) fault(key, help, format string, args ...any) error {
 	return &Error{File: d.file, Line: line, Key: key, What: fmt.Sprintf(format, args...), Help: help}
 }
 
+// has reports whether the file has a key.
+func (d *document) has(key string) bool { return d.lines[key] > 0 }
+
 var unmarshaler = reflect.TypeFor[yaml.Unmarshaler]()
 
 // check compares a node with the type that is to hold it.
@@ -142,12 +145,17 @@ func (d *document) mapping(n *yaml.Node, t reflect.Type, key string) error {
 	return nil
 }
 
+var errFraction = errors.New("not a whole number")
+
 var wanted = map[reflect.Kind]string{
 	reflect.String: "text", reflect.Int: "a whole number", reflect.Int64: "a whole number", reflect.Bool: "true or false",
 }
 
 func (d *document) scalar(n *yaml.Node, t reflect.Type, key string) error {
 	err := n.Decode(reflect.New(t).Interface())
+	if (t.Kind() == reflect.Int || t.Kind() == reflect.Int64) && n.ShortTag() == "!!float" {
+		err = errFraction // which the decoder would cut off
+	}
 	if err == nil {
 		return nil
 	}
