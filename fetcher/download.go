@@ -89,15 +89,15 @@ func (d *download) explain(err error) error {
 	if !errors.Is(err, ErrNoSource) && !errors.Is(err, errMissing) {
 		return err
 	}
-	errs := []error{err}
+	var causes []error
 	for _, l := range d.lanes {
 		l.mu.Lock()
 		if l.last != nil {
-			errs = append(errs, l.last)
+			causes = append(causes, l.last)
 		}
 		l.mu.Unlock()
 	}
-	return errors.Join(errs...)
+	return errors.Join(err, errors.Join(foldConsent(causes)...))
 }
 
 // connect works on spans over one connection after the other until there is

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -202,6 +203,7 @@ func (r *Repository) accept(mark func(trust.Policy, string, int64, []byte) error
 // the cause gives the class: an untrusted answer before a missing object before
 // a source that could not be reached.
 func worst(errs []error) error {
+	errs = foldConsent(errs)
 	all := errors.Join(errs...)
 	switch {
 	case all == nil:
@@ -217,6 +219,22 @@ func worst(errs []error) error {
 		return all
 	}
 	return fmt.Errorf("%w: %w", ErrNoSource, all)
+}
+
+// foldConsent takes the class from errors of sources that would cost money, unless
+// all would: where a free one has failed, there is nothing to agree to.
+func foldConsent(errs []error) []error {
+	free := func(err error) bool { return err != nil && !errors.Is(err, ErrConsent) }
+	if !slices.ContainsFunc(errs, free) {
+		return errs
+	}
+	folded := slices.Clone(errs)
+	for i, err := range folded {
+		if errors.Is(err, ErrConsent) {
+			folded[i] = errors.New(err.Error())
+		}
+	}
+	return folded
 }
 
 // Manifest returns the manifest of a version that the channel's head names; an

@@ -10,6 +10,7 @@ import (
 
 	"github.com/qsync/qsync/cmd/internal/term"
 	"github.com/qsync/qsync/fetcher"
+	"github.com/qsync/qsync/fetcher/source"
 )
 
 type fetchOptions struct {
@@ -117,7 +118,8 @@ func fetch(ctx context.Context, out *term.Output, o fetchOptions) error {
 		Log:        out.Log(),
 	}
 	result, err := fetcher.Run(ctx, options)
-	if errors.Is(err, fetcher.ErrConsent) {
+	// Money is agreed to by its own flag, not by a yes to another question.
+	if errors.Is(err, fetcher.ErrConsent) && !errors.Is(err, source.ErrRequesterPays) {
 		display.Close()
 		if err := out.Confirm(err, "Replace all that is in "+target+"?"); err != nil {
 			return err

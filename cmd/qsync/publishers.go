@@ -21,14 +21,17 @@ type publisherOptions struct {
 	from       []string
 	trust      []string
 	threshold  int
+
+	allowRequesterPays bool
 }
 
 func (o *publisherOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.configFile, "config", "", "configuration `FILE`, in place of /etc/qsync/config.yaml and $XDG_CONFIG_HOME/qsync/config.yaml")
-	flags.StringArrayVar(&o.from, "from", nil, "`URL` of the snapshots, http://…, https://… or file://…, or a directory; may be repeated (default: the configured publishers')")
+	flags.StringArrayVar(&o.from, "from", nil, "`URL` of the snapshots, http://…, https://…, s3://… or file://…, or a directory; may be repeated (default: the configured publishers')")
 	flags.StringArrayVar(&o.trust, "trust", nil, "verifier `KEY` that must have signed; may be repeated (default: the configured publisher's)")
 	flags.IntVar(&o.threshold, "threshold", 0, "how many of the keys, `N`, must have signed (default 1)")
+	flags.BoolVar(&o.allowRequesterPays, "allow-requester-pays", false, "agree that your account is billed for what is read from an s3://… bucket whose owner asks for that")
 	term.Must(cmd.MarkFlagFilename("config", "yaml"))
 }
 
@@ -62,6 +65,7 @@ func (o *publisherOptions) publishers(log *slog.Logger) ([]publisher, error) {
 			return nil, err
 		}
 	}
+	consent := source.Options{AllowRequesterPays: o.allowRequesterPays}
 	var all []publisher
 	for _, p := range chosen {
 		policy, err := trust.NewPolicy(p.Trust, p.Threshold)
@@ -70,7 +74,7 @@ func (o *publisherOptions) publishers(log *slog.Logger) ([]publisher, error) {
 		}
 		r := &fetcher.Repository{Policy: policy, Marks: marks, Log: log}
 		for _, url := range p.Sources() {
-			s, err := source.Open(url)
+			s, err := consent.Open(url)
 			if err != nil {
 				return nil, &term.UsageError{Err: err}
 			}

@@ -71,7 +71,7 @@ func checkConfig(out *term.Output, configFile string) error {
 		HeadTTL: time.Duration(cfg.HeadTTL).Seconds(),
 	}
 	for _, t := range cfg.Targets {
-		e.Targets = append(e.Targets, t.Dir.Path)
+		e.Targets = append(e.Targets, t.String())
 	}
 	for i := range cfg.Channels {
 		c, err := describeChannel(cfg, &cfg.Channels[i], time.Now())

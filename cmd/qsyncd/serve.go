@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,7 +60,11 @@ func serve(ctx context.Context, out *term.Output, o serveOptions) error {
 	if err != nil {
 		return err
 	}
-	base := agent.Targets[0].Dir.Path
+	i := slices.IndexFunc(agent.Targets, func(t config.Target) bool { return t.Dir != nil })
+	if i < 0 {
+		return term.WithHint(errors.New("serve: no target is a directory"), "a bucket serves itself, or a CDN does")
+	}
+	base := agent.Targets[i].Dir.Path
 	if _, err := os.Stat(base); err != nil {
 		return term.WithHint(fmt.Errorf("serve: %w", err), "qsyncd publish makes it")
 	}

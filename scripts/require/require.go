@@ -58,6 +58,17 @@ func Geth(t testing.TB) string {
 	return path
 }
 
+// Versitygw returns the path of the S3 server as scripts/versitygw/install builds
+// it.
+func Versitygw(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(repository(), ".cache", "bin", "versitygw-v1.8.0")
+	if _, err := os.Stat(path); err != nil {
+		missing(t, "versitygw is not built: run scripts/versitygw/install")
+	}
+	return path
+}
+
 // Chopsticks returns the directory that scripts/chopsticks/install makes.
 func Chopsticks(t testing.TB) string {
 	t.Helper()

@@ -12,6 +12,7 @@ import (
 	"github.com/qsync/qsync/manifest/trust"
 	"github.com/qsync/qsync/publish"
 	"github.com/qsync/qsync/publish/dir"
+	"github.com/qsync/qsync/publish/s3"
 )
 
 // NewPublisher is the publisher that the configuration describes.
@@ -33,13 +34,22 @@ func NewPublisher(a *config.Agent, log *slog.Logger) (*publish.Publisher, error)
 		Log:      log,
 	}
 	for _, t := range a.Targets {
-		target, err := dir.New(t.Dir.Path)
+		target, err := openTarget(t)
 		if err != nil {
 			return nil, err
 		}
 		p.Targets = append(p.Targets, target)
 	}
 	return p, nil
+}
+
+func openTarget(t config.Target) (publish.Target, error) {
+	if t.S3 != nil {
+		return s3.New(s3.Options{
+			Bucket: t.S3.Bucket, Region: t.S3.Region, Endpoint: t.S3.Endpoint, Prefix: t.S3.Prefix, StorageClass: t.S3.StorageClass,
+		})
+	}
+	return dir.New(t.Dir.Path)
 }
 
 // readKeys reads the key that signs. Beside it lies the one before it, from its

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"path"
 	"path/filepath"
 	"slices"
 	"time"
@@ -51,12 +52,49 @@ type Agent struct {
 type Target struct {
 	// Dir is a directory that some web server, or `qsyncd serve`, serves.
 	Dir *DirTarget `yaml:"dir"`
+
+	// S3 is a bucket of AWS, or of any other store that speaks S3 and knows
+	// conditional writes. Credentials are not written here: they come from where
+	// AWS's tools take them, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,
+	// AWS_PROFILE, or the role of the machine.
+	S3 *S3Target `yaml:"s3"`
+}
+
+// String names the place for people.
+func (t Target) String() string {
+	if t.S3 != nil {
+		return "s3://" + path.Join(t.S3.Bucket, t.S3.Prefix)
+	}
+	return t.Dir.Path
 }
 
 // DirTarget is a directory.
 type DirTarget struct {
 	// Path is the directory. It is made when it is missing.
 	Path string `yaml:"path"`
+}
+
+// S3Target is a bucket, or a part of one.
+type S3Target struct {
+	// Bucket is its name. It must be there.
+	Bucket string `yaml:"bucket"`
+
+	// Region is where the bucket is, like eu-central-1; for a store without
+	// regions, us-east-1. Default: that of AWS_REGION or the AWS profile.
+	Region string `yaml:"region"`
+
+	// Endpoint is the URL of a store that is not AWS, like
+	// http://127.0.0.1:9000. Default: AWS.
+	Endpoint string `yaml:"endpoint"`
+
+	// Prefix is what the keys of all objects begin with, like mirrors/qsync.
+	// Default: nothing.
+	Prefix string `yaml:"prefix"`
+
+	// StorageClass is that of the objects, like STANDARD_IA, which must be readable
+	// at once. An object that is published again begins its minimum time anew.
+	// Default: the store's.
+	StorageClass string `yaml:"storage_class"`
 }
 
 // Channel is one stream of snapshots.

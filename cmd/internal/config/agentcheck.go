@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/url"
 	"path/filepath"
@@ -34,10 +35,7 @@ func (a *Agent) check(d *document) error {
 	}
 	for i, t := range a.Targets {
 		key := fmt.Sprintf("targets[%d]", i)
-		if t.Dir == nil {
-			return d.fault(key, "write dir: {path: /srv/qsync}", "want exactly one of dir")
-		}
-		if err := d.required(key+".dir", map[string]string{"path": t.Dir.Path}); err != nil {
+		if err := t.check(d, key); err != nil {
 			return err
 		}
 	}
@@ -56,6 +54,37 @@ func (a *Agent) check(d *document) error {
 		first[c.Name] = i
 	}
 	return a.checkPrivate(d)
+}
+
+func (t *Target) check(d *document, key string) error {
+	switch {
+	case (t.Dir == nil) == (t.S3 == nil):
+		return d.fault(key, "write dir: {path: /srv/qsync}, or s3: {bucket: snapshots, region: eu-central-1}", "want exactly one of dir, s3")
+	case t.Dir != nil:
+		return d.required(key+".dir", map[string]string{"path": t.Dir.Path})
+	}
+	return t.S3.check(d, key+".s3")
+}
+
+func (s *S3Target) check(d *document, key string) error {
+	if err := d.required(key, map[string]string{"bucket": s.Bucket}); err != nil {
+		return err
+	}
+	if strings.ContainsAny(s.Bucket, "/: ") {
+		return d.fault(key+".bucket", "write the name alone, and the rest as prefix", "%q is not the name of a bucket", s.Bucket)
+	}
+	if s.Endpoint != "" {
+		u, err := url.Parse(s.Endpoint)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+			// Its value stays unsaid: there may be a password in it.
+			return d.fault(key+".endpoint", "write http://127.0.0.1:9000; the path is the bucket's and the prefix's, passwords do not go here",
+				"want an http URL of a host and nothing else")
+		}
+	}
+	if s.Prefix != "" && (!fs.ValidPath(s.Prefix) || strings.HasPrefix(s.Prefix, ".") || strings.Contains(s.Prefix, "/.") || strings.Contains(s.Prefix, `\`)) {
+		return d.fault(key+".prefix", "write it like mirrors/qsync", "%.80q is not a clean path", s.Prefix)
+	}
+	return nil
 }
 
 // checkZeros refuses a 0 that the default would silently take the place of.
@@ -239,7 +268,9 @@ func (n *Node) check(d *document, key string) error {
 func (a *Agent) checkApart(d *document, key string, c *Channel) error {
 	places := map[string]string{"state": a.State}
 	for i, t := range a.Targets {
-		places[fmt.Sprintf("targets[%d].dir.path", i)] = t.Dir.Path
+		if t.Dir != nil {
+			places[fmt.Sprintf("targets[%d].dir.path", i)] = t.Dir.Path
+		}
 	}
 	for _, place := range slices.Sorted(maps.Keys(places)) {
 		if dir := places[place]; lies(dir, c.Database.Path) {
@@ -258,7 +289,7 @@ func (a *Agent) checkPrivate(d *document) error {
 	}
 	for _, key := range slices.Sorted(maps.Keys(private)) {
 		for _, t := range a.Targets {
-			if lies(private[key], t.Dir.Path) {
+			if t.Dir != nil && lies(private[key], t.Dir.Path) {
 				return d.fault(key, "put it beside the target, not into it", "%s lies in the target %s, which is served to everybody", private[key], t.Dir.Path)
 			}
 		}

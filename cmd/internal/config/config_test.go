@@ -37,6 +37,21 @@ channels:
     keep: { versions: 3, days: 14 }
 `
 
+func TestS3Target(t *testing.T) {
+	text := strings.Replace(agentYAML, "- dir: { path: /srv/qsync }",
+		"- s3: { bucket: lab, endpoint: \"http://127.0.0.1:9000\", region: us-east-1, prefix: mirrors/qsync, storage_class: STANDARD_IA }", 1)
+	got, err := LoadAgent(write(t, text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Target{{S3: &S3Target{
+		Bucket: "lab", Endpoint: "http://127.0.0.1:9000", Region: "us-east-1", Prefix: "mirrors/qsync", StorageClass: "STANDARD_IA",
+	}}}
+	if diff := cmp.Diff(want, got.Targets); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestAgentOfTheDocumentation(t *testing.T) {
 	got, err := LoadAgent(write(t, agentYAML))
 	if err != nil {
@@ -155,7 +170,13 @@ func TestAgentFaults(t *testing.T) {
 		{"duration of nothing", "key: /", "grace: 0h\nkey: /", `:2: grace: "0h": want a span`, ""},
 		{"target inside the database", "/srv/qsync", "/var/lib/polkadot/chains/polkadot/db/out", ":5: targets[0].dir.path: /var/lib/polkadot/chains/polkadot/db/out lies in the database", "beside"},
 		{"publisher", "publisher: snapshots.example.org", "publisher: snap shots", `:1: publisher: "snap shots"`, "host name"},
-		{"two targets in one", "- dir: { path: /srv/qsync }", "- {}", ":5: targets[0]: want exactly one of dir", "dir:"},
+		{"two targets in one", "- dir: { path: /srv/qsync }", "- {}", ":5: targets[0]: want exactly one of dir, s3", "dir:"},
+		{"directory and bucket", "- dir: { path: /srv/qsync }", "- { dir: { path: /srv/qsync }, s3: { bucket: b } }", ":5: targets[0]: want exactly one of dir, s3", "s3:"},
+		{"no bucket", "- dir: { path: /srv/qsync }", "- s3: { region: eu-central-1 }", ":5: targets[0].s3.bucket: is missing", ""},
+		{"bucket as a URL", "- dir: { path: /srv/qsync }", "- s3: { bucket: \"s3://b/c\" }", `:5: targets[0].s3.bucket: "s3://b/c" is not the name`, "prefix"},
+		{"endpoint with a bucket", "- dir: { path: /srv/qsync }", "- s3: { bucket: b, endpoint: \"http://127.0.0.1:9000/b\" }", ":5: targets[0].s3.endpoint: want an http URL", "path"},
+		{"endpoint without a scheme", "- dir: { path: /srv/qsync }", "- s3: { bucket: b, endpoint: \"127.0.0.1:9000\" }", ":5: targets[0].s3.endpoint: want an http URL", "http://"},
+		{"prefix that leaves", "- dir: { path: /srv/qsync }", "- s3: { bucket: b, prefix: a/../c }", `:5: targets[0].s3.prefix: "a/../c" is not a clean path`, "mirrors"},
 		{"second document", "keep: { versions: 3, days: 14 }", "keep: {}\n---\na: b", ":1: there is a second document", ""},
 		{"not YAML", "publisher: ", "publisher: [", ": line 1: did not find expected", ""},
 	} {

@@ -31,7 +31,7 @@ type Publisher struct {
 	// place of the one of the same name in the system's.
 	Name string `yaml:"name"`
 
-	// URL is where the snapshots are: http://, https:// or file://. Either
+	// URL is where the snapshots are: http://, https://, s3:// or file://. Either
 	// it or URLs is given.
 	URL string `yaml:"url"`
 
@@ -129,8 +129,8 @@ func (o *Operator) check(d *document) error {
 			return d.fault(key, "", "want exactly one of url, urls")
 		}
 		for _, s := range p.Sources() {
-			if u, err := url.Parse(s); err != nil || !slices.Contains([]string{"http", "https", "file"}, u.Scheme) {
-				return d.fault(key+".url", "", "%q: want http://, https:// or file://", s)
+			if u, err := url.Parse(s); err != nil || !slices.Contains([]string{"http", "https", "s3", "file"}, u.Scheme) {
+				return d.fault(key+".url", "", "%q: want http://, https://, s3:// or file://", s)
 			}
 		}
 		if len(p.Trust) == 0 {

@@ -1,0 +1,64 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/qsync/qsync/publish"
+)
+
+// Load implements [publish.Pointers]. The tag is the ETag.
+func (t *Target) Load(ctx context.Context, key string) (body []byte, tag string, err error) {
+	name, err := t.name(key)
+	if err != nil {
+		return nil, "", err
+	}
+	body, header, err := t.get(ctx, name, minio.GetObjectOptions{}, publish.MaxMutableSize)
+	if err != nil {
+		return nil, "", err
+	}
+	if tag = strings.Trim(header.Get("ETag"), `"`); tag == "" {
+		return nil, "", errors.New("the store gives objects no ETag, so they cannot be swapped")
+	}
+	return body, tag, nil
+}
+
+// Swap implements [publish.Pointers].
+func (t *Target) Swap(ctx context.Context, key, tag string, body []byte) error {
+	name, err := t.name(key)
+	if err != nil {
+		return err
+	}
+	if len(body) > publish.MaxMutableSize {
+		return fmt.Errorf("%s: %d bytes are more than a mutable object may have", key, len(body))
+	}
+	options := minio.PutObjectOptions{ContentType: contentType(key), CacheControl: cacheShortly}
+	if tag == "" {
+		options.SetMatchETagExcept("*")
+	} else {
+		options.SetMatchETag(tag)
+	}
+	tries, err := t.write(ctx, name, body, options)
+	if errors.Is(err, publish.ErrNotFound) { // If-Match has found nothing to replace
+		return fmt.Errorf("%w: %s is gone", publish.ErrConflict, key)
+	}
+	if !refusedCondition(err) {
+		return err
+	}
+	if tries > 1 {
+		// An earlier try may have been applied, and its answer lost.
+		now, _, err := t.Load(ctx, key)
+		if err != nil && !errors.Is(err, publish.ErrNotFound) {
+			return fmt.Errorf("see whether the swap was applied: %w", err)
+		}
+		if err == nil && bytes.Equal(now, body) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %s was changed meanwhile", publish.ErrConflict, key)
+}

@@ -1,0 +1,129 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/qsync/qsync/publish"
+)
+
+// What caches may do with an object, as publish/dir has it.
+const (
+	cacheForever = "public, max-age=31536000, immutable"
+	cacheShortly = "public, max-age=30"
+)
+
+func contentType(key string) string {
+	switch path.Ext(key) {
+	case ".json":
+		return "application/json"
+	case ".zst":
+		return "application/zstd"
+	default:
+		return "text/plain; charset=utf-8" // head, catalog, keys
+	}
+}
+
+// Put implements [publish.Objects]. It asks first: a question costs a tenth of
+// a write, and the bytes of an object that is there are not sent.
+func (t *Target) Put(ctx context.Context, key string, body []byte) error {
+	name, err := t.name(key)
+	if err != nil {
+		return err
+	}
+	size := int64(len(body))
+	have, err := t.stat(ctx, name)
+	switch {
+	case errors.Is(err, publish.ErrNotFound):
+		err := t.upload(ctx, name, body, true)
+		if !refusedCondition(err) {
+			return err
+		}
+		// Somebody was faster, or it is this very upload, whose answer was lost.
+		// Either way it is as young as it should be.
+		have, err = t.stat(ctx, name)
+		if err == nil && have.Size == size {
+			return nil
+		}
+		if err != nil && !errors.Is(err, publish.ErrNotFound) {
+			return err
+		}
+	case err != nil:
+		return err
+	case have.Size == size:
+		if renewed, err := t.renew(ctx, name, have); renewed || err != nil {
+			return err
+		}
+	}
+	// It is broken, or was deleted a moment ago.
+	return t.upload(ctx, name, body, false)
+}
+
+// renew makes an object young again, if it is still there. S3 cannot touch: the
+// store copies it onto itself, for the price of a write, but no bytes are sent.
+// It is done however young the object is: who puts an object relies on it for
+// the whole grace period from now on.
+func (t *Target) renew(ctx context.Context, name string, have minio.ObjectInfo) (bool, error) {
+	header := map[string]string{
+		"x-amz-metadata-directive":   "REPLACE", // a copy onto itself must change something
+		"x-amz-copy-source-if-match": have.ETag,
+		"Content-Type":               contentType(name),
+		"Cache-Control":              cacheForever,
+	}
+	if t.storageClass != "" {
+		header["x-amz-storage-class"] = t.storageClass
+	}
+	copied, err := retry(ctx, have.Size, func(ctx context.Context) (minio.ObjectInfo, error) {
+		o, err := t.store.CopyObject(ctx, t.bucket, name, t.bucket, name, header, minio.CopySrcOptions{}, minio.PutObjectOptions{})
+		if err == nil && o.ETag == "" {
+			// S3 may say 200 before it knows, and the error afterwards.
+			err = errors.New("the copy on the store failed")
+		}
+		return o, err
+	})
+	if errors.Is(err, publish.ErrNotFound) || refusedCondition(err) {
+		return false, nil // it was deleted or replaced meanwhile
+	}
+	if err != nil {
+		return false, fmt.Errorf("renew by a copy onto itself: %w", err)
+	}
+	// A store that only rewrites the headers leaves the age as it was. It is told
+	// in whole seconds: of a copy within the same one nothing can be said.
+	return copied.LastModified.Truncate(time.Second).After(have.LastModified), nil
+}
+
+// upload writes an immutable object; if fresh is set, only where there is none.
+func (t *Target) upload(ctx context.Context, name string, body []byte, fresh bool) error {
+	options := minio.PutObjectOptions{ContentType: contentType(name), CacheControl: cacheForever, StorageClass: t.storageClass}
+	if fresh {
+		options.SetMatchETagExcept("*")
+	}
+	if len(body) > singleMax {
+		return t.uploadParts(ctx, name, body, options)
+	}
+	_, err := t.write(ctx, name, body, options)
+	return err
+}
+
+// write sends an object in one request. The store checks the bytes: against the
+// digest that the request is signed with, and that it keeps with the object.
+// Of several tries any may have been applied.
+func (t *Target) write(ctx context.Context, name string, body []byte, options minio.PutObjectOptions) (tries int, err error) {
+	sum := sha256.Sum256(body)
+	options.UserMetadata = map[string]string{"x-amz-checksum-sha256": base64.StdEncoding.EncodeToString(sum[:])}
+	options.DisableContentSha256 = true // the signature in pieces, which has no digest of the whole
+	_, err = retry(ctx, int64(len(body)), func(ctx context.Context) (minio.UploadInfo, error) {
+		tries++
+		return t.store.PutObject(ctx, t.bucket, name, bytes.NewReader(body), int64(len(body)), "", hex.EncodeToString(sum[:]), options)
+	})
+	return tries, err
+}

@@ -1,0 +1,54 @@
+package s3_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/qsync/qsync/publish"
+	"github.com/qsync/qsync/publish/s3"
+	"github.com/qsync/qsync/publish/targettest"
+	"github.com/qsync/qsync/scripts/s3server"
+)
+
+// options are those of a bucket that is there.
+func options(server *s3server.Server) s3.Options {
+	return s3.Options{
+		Bucket: server.Bucket, Region: server.Region, Endpoint: server.Endpoint,
+		Credentials: credentials.NewStaticCredentialsProvider(server.AccessKey, server.SecretKey, ""),
+	}
+}
+
+func open(t *testing.T, o s3.Options) *s3.Target {
+	t.Helper()
+	target, err := s3.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return target
+}
+
+// faults are those of the suite's many that are tried here: they happen above
+// the target, and over a network all of them take two minutes.
+var faults = []string{
+	"PublishFaults/NextVersion/Applied", "PruneFaults/Cancelled",
+}
+
+func TestTarget(t *testing.T) {
+	t.Parallel()
+	o := options(s3server.Start(t))
+	var n atomic.Int64
+	targettest.Run(t, func(t *testing.T) publish.Target {
+		_, name, _ := strings.Cut(t.Name(), "/")
+		if strings.Contains(name, "Faults/") && (testing.Short() || !slices.Contains(faults, name)) {
+			t.Skip("tried over a directory")
+		}
+		o := o
+		o.Prefix = fmt.Sprintf("targets/%d", n.Add(1))
+		return open(t, o)
+	})
+}
