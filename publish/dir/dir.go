@@ -19,7 +19,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/qsync/qsync/publish"
@@ -55,14 +54,10 @@ func (t *Target) String() string { return t.base }
 
 // path is the file of a key.
 func (t *Target) path(key string) (string, error) {
-	if !validKey(key) {
+	if !publish.ValidKey(key) {
 		return "", fmt.Errorf("key %.80q is not a clean relative path without dot files", key)
 	}
 	return filepath.Join(t.base, filepath.FromSlash(key)), nil
-}
-
-func validKey(key string) bool {
-	return fs.ValidPath(key) && !strings.HasPrefix(key, ".") && !strings.Contains(key, "/.") && !strings.ContainsAny(key, "\\\x00")
 }
 
 // Put implements [publish.Objects].

@@ -7,20 +7,12 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"path"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/publish"
-)
-
-// What caches may do with an answer. Immutable objects are named by their
-// content; the others are what a new version shows in.
-const (
-	cacheForever = "public, max-age=31536000, immutable"
-	cacheShortly = "public, max-age=30"
 )
 
 // Handler serves the objects of the target in base to those who fetch: GET and
@@ -52,11 +44,11 @@ func serve(w http.ResponseWriter, r *http.Request, base, key string) error {
 	}
 	defer f.Close()
 	header := w.Header()
-	header.Set("Content-Type", contentType(key))
+	header.Set("Content-Type", publish.ContentType(key))
 	header.Set("X-Content-Type-Options", "nosniff")
-	if digest, ok := immutable(key); ok {
-		header.Set("Cache-Control", cacheForever)
-		header.Set("ETag", `"`+digest+`"`)
+	if digest, ok := publish.NamedDigest(key); ok {
+		header.Set("Cache-Control", publish.CacheForever)
+		header.Set("ETag", `"`+digest.Hex()+`"`)
 		// No Last-Modified: a Put of what is there changes it, and the content not.
 		http.ServeContent(w, r, "", time.Time{}, f)
 		return nil
@@ -77,7 +69,7 @@ func serveMutable(w http.ResponseWriter, r *http.Request, f *os.File) error {
 	if len(body) > publish.MaxMutableSize {
 		return fs.ErrNotExist // whatever it is, it is not ours
 	}
-	w.Header().Set("Cache-Control", cacheShortly)
+	w.Header().Set("Cache-Control", publish.CacheShortly)
 	w.Header().Set("ETag", `"`+manifest.Sum(body).Hex()+`"`)
 	http.ServeContent(w, r, "", info.ModTime(), bytes.NewReader(body))
 	return nil
@@ -86,7 +78,7 @@ func serveMutable(w http.ResponseWriter, r *http.Request, f *os.File) error {
 // open opens the file of a key, without ever leaving base. Everything that is
 // not such a file does not exist.
 func open(base, key string) (*os.File, error) {
-	if !validKey(key) {
+	if !publish.ValidKey(key) {
 		return nil, fs.ErrNotExist
 	}
 	root, err := os.OpenRoot(base)
@@ -105,25 +97,4 @@ func open(base, key string) (*os.File, error) {
 		return nil, fs.ErrNotExist
 	}
 	return root.Open(key)
-}
-
-// immutable returns the digest that an object is named by.
-func immutable(key string) (digest string, ok bool) {
-	name, _, _ := strings.Cut(path.Base(key), ".")
-	d, err := manifest.ParseDigest("sha256:" + name)
-	if err != nil {
-		return "", false
-	}
-	return name, key == manifest.SegmentKey(d) || key == manifest.IndexKey(d) || key == manifest.ManifestKey(d)
-}
-
-func contentType(key string) string {
-	switch path.Ext(key) {
-	case ".json":
-		return "application/json"
-	case ".zst":
-		return "application/zstd"
-	default:
-		return "text/plain; charset=utf-8" // head, catalog, keys
-	}
 }

@@ -17,7 +17,7 @@ import (
 // List implements [publish.Objects].
 func (t *Target) List(ctx context.Context, prefix string, fn func(publish.Object) error) error {
 	start := path.Dir(prefix + "x") // the prefix may end within a name
-	if start != "." && !validKey(start) {
+	if start != "." && !publish.ValidKey(start) {
 		return nil
 	}
 	return walk(ctx, filepath.Join(t.base, filepath.FromSlash(start)), func(file string, info fs.FileInfo) error {

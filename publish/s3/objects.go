@@ -120,7 +120,7 @@ func (t *Target) List(ctx context.Context, prefix string, fn func(publish.Object
 				return fmt.Errorf("the store lists %.80q behind %.80q: want the order of their bytes", o.Key, last)
 			}
 			last = o.Key
-			if key := strings.TrimPrefix(o.Key, t.prefix); validKey(key) { // what else lies here is not ours
+			if key := strings.TrimPrefix(o.Key, t.prefix); publish.ValidKey(key) { // what else lies here is not ours
 				if err := fn(publish.Object{Key: key, Size: o.Size, Modified: o.LastModified}); err != nil {
 					return err
 				}

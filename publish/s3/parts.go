@@ -7,13 +7,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"path"
 	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
 
-	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/publish"
 )
 
@@ -108,7 +106,7 @@ func (t *Target) Leftovers(ctx context.Context, before time.Time, remove bool, f
 		}
 		for _, u := range page.Uploads {
 			key, ours := strings.CutPrefix(u.Key, t.prefix)
-			if !ours || !isImmutable(key) || !u.Initiated.Before(before) {
+			if _, immutable := publish.NamedDigest(key); !ours || !immutable || !u.Initiated.Before(before) {
 				continue
 			}
 			if err := t.leftover(ctx, key, u, remove, fn); err != nil {
@@ -144,11 +142,4 @@ func (t *Target) leftover(ctx context.Context, key string, u minio.ObjectMultipa
 		return nil
 	}
 	return t.abort(ctx, u.Key, u.UploadID)
-}
-
-// isImmutable reports whether a key is that of a segment, an index or a manifest.
-func isImmutable(key string) bool {
-	name, _, _ := strings.Cut(path.Base(key), ".")
-	d, err := manifest.ParseDigest("sha256:" + name)
-	return err == nil && (key == manifest.SegmentKey(d) || key == manifest.IndexKey(d) || key == manifest.ManifestKey(d))
 }

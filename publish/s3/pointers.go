@@ -37,7 +37,7 @@ func (t *Target) Swap(ctx context.Context, key, tag string, body []byte) error {
 	if len(body) > publish.MaxMutableSize {
 		return fmt.Errorf("%s: %d bytes are more than a mutable object may have", key, len(body))
 	}
-	options := minio.PutObjectOptions{ContentType: contentType(key), CacheControl: cacheShortly}
+	options := minio.PutObjectOptions{ContentType: publish.ContentType(key), CacheControl: publish.CacheShortly}
 	if tag == "" {
 		options.SetMatchETagExcept("*")
 	} else {

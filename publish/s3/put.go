@@ -8,30 +8,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"path"
 	"time"
 
 	"github.com/minio/minio-go/v7"
 
 	"github.com/qsync/qsync/publish"
 )
-
-// What caches may do with an object, as publish/dir has it.
-const (
-	cacheForever = "public, max-age=31536000, immutable"
-	cacheShortly = "public, max-age=30"
-)
-
-func contentType(key string) string {
-	switch path.Ext(key) {
-	case ".json":
-		return "application/json"
-	case ".zst":
-		return "application/zstd"
-	default:
-		return "text/plain; charset=utf-8" // head, catalog, keys
-	}
-}
 
 // Put implements [publish.Objects]. It asks first: a question costs a tenth of
 // a write, and the bytes of an object that is there are not sent.
@@ -76,8 +58,8 @@ func (t *Target) renew(ctx context.Context, name string, have minio.ObjectInfo) 
 	header := map[string]string{
 		"x-amz-metadata-directive":   "REPLACE", // a copy onto itself must change something
 		"x-amz-copy-source-if-match": have.ETag,
-		"Content-Type":               contentType(name),
-		"Cache-Control":              cacheForever,
+		"Content-Type":               publish.ContentType(name),
+		"Cache-Control":              publish.CacheForever,
 	}
 	if t.storageClass != "" {
 		header["x-amz-storage-class"] = t.storageClass
@@ -103,7 +85,7 @@ func (t *Target) renew(ctx context.Context, name string, have minio.ObjectInfo) 
 
 // upload writes an immutable object; if fresh is set, only where there is none.
 func (t *Target) upload(ctx context.Context, name string, body []byte, fresh bool) error {
-	options := minio.PutObjectOptions{ContentType: contentType(name), CacheControl: cacheForever, StorageClass: t.storageClass}
+	options := minio.PutObjectOptions{ContentType: publish.ContentType(name), CacheControl: publish.CacheForever, StorageClass: t.storageClass}
 	if fresh {
 		options.SetMatchETagExcept("*")
 	}

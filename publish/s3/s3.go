@@ -20,7 +20,6 @@ package s3
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"path"
 	"strings"
@@ -69,7 +68,7 @@ var (
 func New(o Options) (*Target, error) {
 	t := &Target{bucket: o.Bucket, storageClass: o.StorageClass}
 	if o.Prefix != "" {
-		if !validKey(o.Prefix) {
+		if !publish.ValidKey(o.Prefix) {
 			return nil, fmt.Errorf("open bucket %s: prefix %.80q is not a clean relative path without dot files", o.Bucket, o.Prefix)
 		}
 		t.prefix = o.Prefix + "/"
@@ -120,12 +119,8 @@ func (t *Target) String() string {
 
 // name is the store's name of a key.
 func (t *Target) name(key string) (string, error) {
-	if !validKey(key) {
+	if !publish.ValidKey(key) {
 		return "", fmt.Errorf("key %.80q is not a clean relative path without dot files", key)
 	}
 	return t.prefix + key, nil
-}
-
-func validKey(key string) bool {
-	return fs.ValidPath(key) && !strings.HasPrefix(key, ".") && !strings.Contains(key, "/.") && !strings.ContainsAny(key, "\\\x00")
 }
