@@ -19,11 +19,13 @@ type gethNode struct {
 	t    *testing.T
 	geth *chaintest.Geth // nil while it is stopped
 	dir  string
+	last string // the newest block when it was stopped
 }
 
 func (n *gethNode) String() string { return "geth" }
 
 func (n *gethNode) Quiesce(context.Context) error {
+	n.last = newest(n.t, n.geth)
 	n.geth.Stop(n.t)
 	n.geth = nil
 	return nil
@@ -46,7 +48,6 @@ func TestGeth(t *testing.T) {
 	node := &gethNode{t: t, dir: t.TempDir()}
 	must(t, node.Resume(t.Context()))
 	node.geth.Mine(t, height)
-	want := newest(t, node.geth)
 
 	sink := &memory{}
 	o := options(t, node.geth.Database, sink, node)
@@ -59,8 +60,8 @@ func TestGeth(t *testing.T) {
 	restored := t.TempDir()
 	sink.restore(t, result.Index, filepath.Join(restored, "geth", "chaindata"))
 	copied := chaintest.StartGeth(t, restored, gethFlags...)
-	if got := newest(t, copied); got != want || copied.Height(t) != height {
-		t.Errorf("the copy's newest block is %s, the node's was %s", got, want)
+	if got := newest(t, copied); got != node.last || copied.Height(t) < height {
+		t.Errorf("the copy's newest block is %s, the node's was %s", got, node.last)
 	}
 	copied.Mine(t, 1)
 }
