@@ -61,7 +61,8 @@ func TestGeth(t *testing.T) {
 	if err := h.Check(chain.Requirements{Genesis: h.Genesis, Archive: true, MaxLag: 20, Stuck: time.Minute}); err != nil {
 		t.Error(err)
 	}
-	if h.Best != 3 || !h.Alone || h.Node.Implementation != "Geth" || h.BestAge > time.Hour {
+	// Now and then it makes a block that nobody has asked for.
+	if h.Best < 3 || !h.Alone || h.Node.Implementation != "Geth" || h.BestAge > time.Hour {
 		t.Errorf("%+v", h)
 	}
 	ethereum, err := chain.Lookup("ethereum")
@@ -82,7 +83,7 @@ func TestGeth(t *testing.T) {
 		t.Error("a node that has ended answered")
 	}
 	again := chain.Client{URL: chaintest.StartGeth(t, node.DataDir, "--gcmode", "archive").URL}
-	if now := look(t, &again); now.Best != 3 || now.Genesis != h.Genesis {
+	if now := look(t, &again); now.Best < h.Best || now.Genesis != h.Genesis {
 		t.Errorf("started again: %+v", now)
 	}
 }
