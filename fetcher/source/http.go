@@ -115,6 +115,11 @@ func (h *httpSource) Open(ctx context.Context, span fetcher.Span) (io.ReadCloser
 	if err != nil {
 		return nil, err
 	}
+	return cut(body, skip, span)
+}
+
+// cut is the part of a body that holds a span, which begins behind so many bytes.
+func cut(body io.ReadCloser, skip int64, span fetcher.Span) (io.ReadCloser, error) {
 	if _, err := io.CopyN(io.Discard, body, skip); err != nil {
 		return nil, errors.Join(fmt.Errorf("skip to byte %d of %s: %w", skip, span.Key, err), body.Close())
 	}

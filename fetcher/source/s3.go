@@ -110,13 +110,7 @@ func (s *s3Source) Open(ctx context.Context, span fetcher.Span) (io.ReadCloser, 
 	if err != nil {
 		return nil, err
 	}
-	if _, err := io.CopyN(io.Discard, body, skip); err != nil {
-		return nil, errors.Join(fmt.Errorf("skip to byte %d of %s: %w", skip, span.Key, err), body.Close())
-	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.LimitReader(body, span.Length), body}, nil
+	return cut(body, skip, span)
 }
 
 // request gets an object or a part of it, and returns the body of an answer that

@@ -1,6 +1,7 @@
 package s3_test
 
 import (
+	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -32,8 +33,10 @@ func open(t *testing.T, o s3.Options) *s3.Target {
 	return target
 }
 
-// faults are those of the suite's many that are tried here: they happen above
-// the target, and over a network all of them take two minutes.
+var allFaults = flag.Bool("all-faults", false, "try every fault of the suite, for two minutes")
+
+// faults are those of the suite's many that are tried without the flag: they
+// happen above the target, and all have been tried over a directory.
 var faults = []string{
 	"PublishFaults/NextVersion/Applied", "PruneFaults/Cancelled",
 }
@@ -44,7 +47,7 @@ func TestTarget(t *testing.T) {
 	var n atomic.Int64
 	targettest.Run(t, func(t *testing.T) publish.Target {
 		_, name, _ := strings.Cut(t.Name(), "/")
-		if strings.Contains(name, "Faults/") && (testing.Short() || !slices.Contains(faults, name)) {
+		if strings.Contains(name, "Faults/") && !*allFaults && (testing.Short() || !slices.Contains(faults, name)) {
 			t.Skip("tried over a directory")
 		}
 		o := o

@@ -63,11 +63,8 @@ func (s *Systemd) Resume(ctx context.Context) error {
 }
 
 func (s *Systemd) check(ctx context.Context, m *manager) error {
-	u, err := m.look(ctx)
+	u, err := s.writer(ctx, m)
 	if err != nil {
-		return err
-	}
-	if err := u.mustRun(); err != nil {
 		return err
 	}
 	if s.Mode != Stop {
@@ -78,9 +75,6 @@ func (s *Systemd) check(ctx context.Context, m *manager) error {
 			return withHint(fmt.Errorf("unit %s is %s", s.Unit, u.freezer), "systemctl thaw "+s.Unit)
 		}
 	}
-	if err := s.checkWriter(u); err != nil {
-		return err
-	}
 	// To thaw what is not frozen changes nothing, and asks for the permission
 	// that stop and start need too.
 	if err := m.conn.ThawUnit(ctx, s.Unit); err != nil && (s.Mode != Stop || isDenied(err)) {
@@ -89,15 +83,21 @@ func (s *Systemd) check(ctx context.Context, m *manager) error {
 	return nil
 }
 
-func (s *Systemd) freeze(ctx context.Context, m *manager) error {
+// writer is the unit if it runs and has the database open.
+func (s *Systemd) writer(ctx context.Context, m *manager) (*unit, error) {
 	u, err := m.look(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := u.mustRun(); err != nil {
-		return err
+		return nil, err
 	}
-	if err := s.checkWriter(u); err != nil {
+	return u, s.checkWriter(u)
+}
+
+func (s *Systemd) freeze(ctx context.Context, m *manager) error {
+	u, err := s.writer(ctx, m)
+	if err != nil {
 		return err
 	}
 	if err := m.conn.FreezeUnit(ctx, s.Unit); err != nil {
@@ -141,14 +141,8 @@ func (s *Systemd) thaw(ctx context.Context, m *manager) error {
 }
 
 func (s *Systemd) stop(ctx context.Context, m *manager) error {
-	u, err := m.look(ctx)
+	u, err := s.writer(ctx, m)
 	if err != nil {
-		return err
-	}
-	if err := u.mustRun(); err != nil {
-		return err
-	}
-	if err := s.checkWriter(u); err != nil {
 		return err
 	}
 	s.untouched.Store(false)
