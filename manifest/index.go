@@ -1,10 +1,19 @@
 package manifest
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // Index is the table of a snapshot: its files in ascending order of path.
 type Index struct {
 	Files []File
+}
+
+// Find is the place of the file of a path. The index must be in order.
+func (x *Index) Find(path string) (i int, ok bool) {
+	return slices.BinarySearchFunc(x.Files, path, func(f File, path string) int { return strings.Compare(f.Path, path) })
 }
 
 // File is one file of an index: where its bytes are and what they must be.

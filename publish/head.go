@@ -13,12 +13,19 @@ func (p *Publisher) head(channel string) *pointer[*manifest.Head] {
 		name:     channel,
 		open:     func(note []byte) (*manifest.Head, error) { return p.Policy.OpenHead(note, channel, p.now()) },
 		sequence: func(h *manifest.Head) int64 { return h.Sequence },
+		lacks: func(ctx context.Context, t Target, h *manifest.Head) (bool, error) {
+			if _, files := filesOf(t); !files {
+				return false, nil
+			}
+			holds, err := holdsVersion(ctx, t, channel, h.Snapshots[0])
+			return !holds, err
+		},
 	}
 }
 
 // levelHead loads the head of a channel from all targets and brings those that
-// lag behind up to the newest one, objects first. It returns nil if no target
-// has a head.
+// lag behind up to the newest one, objects first. Targets of files that do not
+// hold its newest version stay behind. It returns nil if no target has a head.
 func (p *Publisher) levelHead(ctx context.Context, channel string) (*manifest.Head, error) {
 	k := p.head(channel)
 	all, newest, err := k.loadAll(ctx, p.Targets)
@@ -30,10 +37,12 @@ func (p *Publisher) levelHead(ctx context.Context, channel string) (*manifest.He
 		if all[i].sequence == to.sequence {
 			continue
 		}
-		p.log().Warn("target lags behind, bringing it up", "target", t.String(), "channel", channel,
+		p.log().Warn("target lags behind", "target", t.String(), "channel", channel,
 			"sequence", all[i].sequence, "newest", to.sequence)
-		if err := p.replicate(ctx, p.Targets[newest], t, to.value, all[i].value); err != nil {
-			return nil, fmt.Errorf("bring %s up to sequence %d of %s: %w", t, to.sequence, channel, err)
+		if _, files := filesOf(t); !files {
+			if err := p.replicate(ctx, p.Targets[newest], t, to.value, all[i].value); err != nil {
+				return nil, fmt.Errorf("bring %s up to sequence %d of %s: %w", t, to.sequence, channel, err)
+			}
 		}
 		if err := k.advance(ctx, t, to); err != nil {
 			return nil, err

@@ -25,6 +25,8 @@ func (r *Run) inspect(parent context.Context, s manifest.Snapshot, index manifes
 			group.Go(func() error { return checkSize(ctx, t, o, size) })
 			group.Go(func() error { return checkObject(ctx, t, o, size) })
 		}
+	}
+	for _, t := range r.p.withSegments() {
 		for digest, size := range r.sample() {
 			group.Go(func() error { return checkObject(ctx, t, object{segmentObject, digest}, size) })
 		}

@@ -22,6 +22,14 @@ func NamedDigest(key string) (manifest.Digest, bool) {
 	return d, err == nil && (key == manifest.SegmentKey(d) || key == manifest.IndexKey(d) || key == manifest.ManifestKey(d))
 }
 
+// Immutable reports whether an object never changes once it is there: what is named
+// by its digest, and what belongs to a version.
+func Immutable(key string) bool {
+	_, named := NamedDigest(key)
+	_, _, ofVersion := parseFileKey(key)
+	return named || ofVersion
+}
+
 // What caches may do with an object. Immutable ones are named by their content;
 // the others are what a new version shows in.
 const (
@@ -31,6 +39,9 @@ const (
 
 // ContentType is the media type of the object at a key.
 func ContentType(key string) string {
+	if _, _, ofVersion := parseFileKey(key); ofVersion && path.Ext(key) != ".txt" {
+		return "application/octet-stream"
+	}
 	switch path.Ext(key) {
 	case ".json":
 		return "application/json"

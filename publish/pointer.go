@@ -17,6 +17,9 @@ type pointer[T signedText] struct {
 	name     string // of its sequence in the state directory
 	open     func(note []byte) (T, error)
 	sequence func(T) int64
+	// lacks reports whether a target does not hold what a value names, and is to
+	// keep the value that it has; nil is never.
+	lacks func(ctx context.Context, t Target, value T) (bool, error)
 }
 
 type signedText interface{ Marshal() ([]byte, error) }
@@ -66,7 +69,7 @@ func (k *pointer[T]) loadAll(ctx context.Context, targets []Target) (all []stand
 		}
 		all = append(all, s)
 		switch {
-		case s.sequence > all[newest].sequence:
+		case s.sequence > all[newest].sequence: // of several the first, which has segments
 			newest = i
 		case s.sequence == all[newest].sequence && !bytes.Equal(s.note, all[newest].note):
 			return nil, 0, fmt.Errorf("%s has sequence %d on %s and on %s with different content: "+
@@ -78,8 +81,13 @@ func (k *pointer[T]) loadAll(ctx context.Context, targets []Target) (all []stand
 }
 
 // advance brings a target to a note that another target holds, unless it holds
-// a later one.
+// a later one, or lacks what the note names.
 func (k *pointer[T]) advance(ctx context.Context, t Target, to standing[T]) error {
+	if k.lacks != nil {
+		if lacks, err := k.lacks(ctx, t, to.value); err != nil || lacks {
+			return err
+		}
+	}
 	for try := 1; ; try++ {
 		s, err := k.load(ctx, t)
 		if err != nil || s.sequence >= to.sequence {

@@ -27,6 +27,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -43,7 +44,7 @@ type Publisher struct {
 	// Name is the publisher's, as the catalog says it.
 	Name string
 	// Targets are the locations. The first one decides races: agents that share
-	// a channel must list the same one first.
+	// a channel must list the same one first. It cannot be one of [Files].
 	Targets []Target
 	// Signers sign heads and catalogs, all of them each time.
 	Signers []note.Signer
@@ -119,6 +120,8 @@ func (p *Publisher) check() error {
 		return errors.New("publisher without a name")
 	case len(p.Targets) == 0:
 		return errors.New("no targets: configure at least one location to publish to")
+	case len(p.withFiles()) > 0 && slices.Contains(p.withFiles(), p.Targets[0]):
+		return errors.New("the first target holds files and no segments: put one with segments before it")
 	case len(p.Signers) == 0:
 		return errors.New("no signing key")
 	case p.StateDir == "":

@@ -3,6 +3,7 @@ package publish
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -18,6 +19,10 @@ const transfers = 8
 // already. After a crash between two swaps nothing is missing; on a new target
 // everything is.
 func (p *Publisher) replicate(ctx context.Context, from, to Target, head, own *manifest.Head) error {
+	if _, files := filesOf(from); files {
+		return fmt.Errorf("only %s has its head, and no segments: delete %s there to go on with what the other targets have",
+			from, manifest.HeadKey(head.Channel))
+	}
 	missing := map[object]int64{}
 	for _, s := range head.Snapshots {
 		if own != nil && slices.Contains(own.Snapshots, s) {

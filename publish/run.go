@@ -22,10 +22,14 @@ type Run struct {
 	newest   *manifest.Snapshot // that the head names, nil if there is no head
 	manifest *manifest.Manifest
 	index    *manifest.Index
+	based    []Target // of files that hold the newest version whole
 
 	mu       sync.Mutex
 	put      map[manifest.Digest]putObject // the segments of this run
 	uploaded int64                         // bytes
+
+	files     string // version that PutFiles has put
+	filesSent int64  // bytes
 }
 
 type putObject struct {
@@ -42,6 +46,8 @@ type Receipt struct {
 	// UploadedBytes are those of the segments, index and manifest that were
 	// sent. An object counts once, however many targets it went to.
 	UploadedBytes int64
+	// FilesBytes are those that were sent to all targets of files.
+	FilesBytes int64
 	// ReusedBytes are the stored bytes of the segments that the targets had
 	// already, from the previous version, another channel or a broken run. A
 	// segment counts once, however often the index names it.
@@ -62,6 +68,12 @@ func (r *Run) load(ctx context.Context) error {
 		return err
 	}
 	if r.index, err = readIndex(ctx, first, r.manifest); err != nil {
+		return err
+	}
+	if err := r.findBases(ctx); err != nil {
+		return err
+	}
+	if err := r.p.pointLatest(ctx, r.channel); err != nil {
 		return err
 	}
 	return r.p.finishCatalog(ctx, r.manifest.Chain.ID, r.channel)
@@ -98,11 +110,13 @@ func (r *Run) Put(ctx context.Context, digest manifest.Digest, segment []byte) e
 	return nil
 }
 
-// store puts an object on all targets and reports whether one did not have it.
+// store puts an object on all targets that hold its kind, and reports whether one
+// did not have it.
 func (r *Run) store(ctx context.Context, o object, body []byte) (sent bool, err error) {
-	missing := make([]bool, len(r.p.Targets))
+	targets := r.p.holding(o.kind)
+	missing := make([]bool, len(targets))
 	group, ctx := errgroup.WithContext(ctx)
-	for i, t := range r.p.Targets {
+	for i, t := range targets {
 		group.Go(func() error {
 			have, err := t.Stat(ctx, o.key())
 			if err != nil && !errors.Is(err, ErrNotFound) {
@@ -143,11 +157,17 @@ func (r *Run) commit(ctx context.Context, m *manifest.Manifest, x *manifest.Inde
 	if err != nil {
 		return Receipt{}, err
 	}
+	if r.files != m.Version && len(r.p.withFiles()) > 0 {
+		return Receipt{}, errors.New("its files were not put")
+	}
 	snapshot, err := r.storeManifest(ctx, m, x)
 	if err != nil {
 		return Receipt{}, err
 	}
 	if err := r.inspect(ctx, snapshot, m.Index); err != nil {
+		return Receipt{}, err
+	}
+	if err := r.finishFiles(ctx, m, x); err != nil {
 		return Receipt{}, err
 	}
 	head, err := r.p.rewriteHead(ctx, r.channel, func(present *manifest.Head) ([]manifest.Snapshot, error) {
@@ -161,9 +181,10 @@ func (r *Run) commit(ctx context.Context, m *manifest.Manifest, x *manifest.Inde
 		Sequence:      head.sequence,
 		Manifest:      snapshot.Manifest,
 		UploadedBytes: r.uploaded,
+		FilesBytes:    r.filesSent,
 		ReusedBytes:   reused,
 	}
-	return receipt, errors.Join(err, r.p.refreshCatalog(ctx, m.Chain.ID, r.channel))
+	return receipt, errors.Join(err, r.p.refreshCatalog(ctx, m.Chain.ID, r.channel), r.p.pointLatest(ctx, r.channel))
 }
 
 func (r *Run) checkVersion(m *manifest.Manifest) error {

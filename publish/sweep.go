@@ -22,6 +22,7 @@ type sweep struct {
 	dryRun bool
 
 	candidates []map[object]int64 // of each target: what is old enough → its size in bytes
+	versions   []versions         // of each target, which are empty where it has segments
 	channels   map[string]bool    // on any target
 	seen       map[manifest.Snapshot]bool
 }
@@ -34,7 +35,7 @@ func (s *sweep) run(ctx context.Context) ([]Deleted, error) {
 	}
 	var all []Deleted
 	for i, t := range s.p.Targets {
-		deleted, err := s.delete(ctx, t, s.candidates[i])
+		deleted, err := s.delete(ctx, t, s.candidates[i], s.versions[i])
 		all = append(all, deleted)
 		if err != nil {
 			return all, err
@@ -63,11 +64,17 @@ func (s *sweep) look(ctx context.Context) error {
 // list notes the old objects of a target, and its channels.
 func (s *sweep) list(ctx context.Context, t Target) error {
 	old := map[object]int64{}
+	files := versions{}
+	_, withFiles := filesOf(t)
 	err := t.List(ctx, "", func(have Object) error {
 		if o, ok := parseObject(have.Key); ok {
 			if have.Modified.Before(s.cutoff) {
 				old[o] = have.Size
 			}
+			return nil
+		}
+		if channel, version, ok := parseFileKey(have.Key); ok && withFiles {
+			files.add(channel, version, have)
 			return nil
 		}
 		channel, name, _ := strings.Cut(have.Key, "/")
@@ -82,7 +89,7 @@ func (s *sweep) list(ctx context.Context, t Target) error {
 	if err != nil {
 		return fmt.Errorf("list %s: %w", t, err)
 	}
-	s.candidates = append(s.candidates, old)
+	s.candidates, s.versions = append(s.candidates, old), append(s.versions, files)
 	return nil
 }
 
@@ -105,6 +112,9 @@ func (s *sweep) spareChannel(ctx context.Context, t Target, channel string) erro
 		live = append(live, r.Snapshot)
 	}
 	for _, snapshot := range live {
+		for _, files := range s.versions {
+			delete(files, channelVersion{channel, snapshot.Version})
+		}
 		if s.seen[snapshot] {
 			continue
 		}
@@ -128,8 +138,11 @@ func (s *sweep) withinGrace(list []retired) []retired {
 // delete removes the candidates of a target: first what names others, so that
 // nothing ever names what is gone; the retired list last, so that what a broken
 // prune leaves is still accounted for.
-func (s *sweep) delete(ctx context.Context, t Target, old map[object]int64) (Deleted, error) {
+func (s *sweep) delete(ctx context.Context, t Target, old map[object]int64, files versions) (Deleted, error) {
 	done := Deleted{Target: t.String()}
+	if err := s.deleteFiles(ctx, t, files, &done); err != nil {
+		return done, err
+	}
 	for _, k := range []kind{manifestObject, indexObject, segmentObject} {
 		if err := s.deleteKind(ctx, t, k, old, &done); err != nil {
 			return done, err

@@ -29,6 +29,17 @@ func TestTarget(t *testing.T) {
 	targettest.Run(t, func(t *testing.T) publish.Target { return newTarget(t, memoryDir(t)) })
 }
 
+func TestFiles(t *testing.T) {
+	newFiles := func(t *testing.T) dir.Files {
+		f, err := dir.NewFiles(memoryDir(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	targettest.RunFiles(t, newFiles, func(t *testing.T) publish.Target { return newTarget(t, memoryDir(t)) })
+}
+
 // memoryDir is a temporary directory in memory, where there is such a thing:
 // the suite publishes a thousand times, with all the fsyncs.
 func memoryDir(t *testing.T) string {

@@ -29,7 +29,7 @@ func (t *Target) Stat(ctx context.Context, key string) (publish.Object, error) {
 }
 
 func (t *Target) stat(ctx context.Context, name string) (minio.ObjectInfo, error) {
-	info, err := retry(ctx, 0, func(ctx context.Context) (minio.ObjectInfo, error) {
+	info, err := retry(ctx, t.pace(name), 0, func(ctx context.Context) (minio.ObjectInfo, error) {
 		return t.store.StatObject(ctx, t.bucket, name, minio.StatObjectOptions{})
 	})
 	if answer, answered := answerOf(err); answered && answer.StatusCode < 500 && answer.StatusCode != http.StatusNotFound {
@@ -84,7 +84,7 @@ func (t *Target) get(ctx context.Context, name string, options minio.GetObjectOp
 		body   []byte
 		header http.Header
 	}
-	a, err := retry(ctx, limit, func(ctx context.Context) (answer, error) {
+	a, err := retry(ctx, t.pace(name), limit, func(ctx context.Context) (answer, error) {
 		stream, info, header, err := t.store.GetObject(ctx, t.bucket, name, options)
 		if err != nil {
 			return answer{}, err
@@ -109,7 +109,7 @@ func (t *Target) List(ctx context.Context, prefix string, fn func(publish.Object
 	// The listing is in order, so what broke off goes on behind the last object.
 	last := ""
 	for {
-		more, err := retry(ctx, 0, func(ctx context.Context) ([]minio.ObjectInfo, error) {
+		more, err := retry(ctx, t.pace(t.prefix+prefix), 0, func(ctx context.Context) ([]minio.ObjectInfo, error) {
 			return t.page(ctx, prefix, last)
 		})
 		if err != nil {
@@ -157,7 +157,7 @@ func (t *Target) Delete(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	_, err = retry(ctx, 0, func(ctx context.Context) (struct{}, error) {
+	_, err = retry(ctx, t.pace(name), 0, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, t.store.RemoveObject(ctx, t.bucket, name, minio.RemoveObjectOptions{})
 	})
 	if errors.Is(err, publish.ErrNotFound) { // AWS has no such answer, others have

@@ -7,10 +7,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/qsync/qsync/publish"
 )
@@ -22,9 +24,15 @@ const (
 	partSize  = 16 << 20
 )
 
-// uploadParts sends an object part by part. Nobody sees it before the last step.
-func (t *Target) uploadParts(ctx context.Context, name string, body []byte, options minio.PutObjectOptions) (err error) {
-	id, err := retry(ctx, 0, func(ctx context.Context) (string, error) {
+// part stores one part of an upload in parts, whose number it is told.
+type part func(ctx context.Context, upload string, number int) (minio.CompletePart, error)
+
+// partsAtOnce is how many parts of an object are under way at a time.
+const partsAtOnce = 8
+
+// uploadParts makes an object of parts. Nobody sees it before the last step.
+func (t *Target) uploadParts(ctx context.Context, name string, parts []part, size int64, options minio.PutObjectOptions) (err error) {
+	id, err := retry(ctx, t.pace(name), 0, func(ctx context.Context) (string, error) {
 		return t.store.NewMultipartUpload(ctx, t.bucket, name, minio.PutObjectOptions{
 			ContentType: options.ContentType, CacheControl: options.CacheControl, StorageClass: options.StorageClass,
 		})
@@ -37,21 +45,26 @@ func (t *Target) uploadParts(ctx context.Context, name string, body []byte, opti
 			err = errors.Join(err, t.abort(context.WithoutCancel(ctx), name, id))
 		}
 	}()
-	var parts []minio.CompletePart
-	for at := 0; at < len(body); at += partSize {
-		number := len(parts) + 1
-		part, err := t.uploadPart(ctx, name, id, number, body[at:min(at+partSize, len(body))])
-		if err != nil {
-			return fmt.Errorf("upload part %d: %w", number, err)
-		}
-		parts = append(parts, minio.CompletePart{PartNumber: number, ETag: part.ETag})
+	done := make([]minio.CompletePart, len(parts))
+	group, partsCtx := errgroup.WithContext(ctx)
+	group.SetLimit(partsAtOnce)
+	for i, store := range parts {
+		group.Go(func() (err error) {
+			if done[i], err = store(partsCtx, id, i+1); err != nil {
+				return fmt.Errorf("part %d of %d: %w", i+1, len(parts), err)
+			}
+			return nil
+		})
 	}
-	_, err = retry(ctx, int64(len(body)), func(ctx context.Context) (minio.UploadInfo, error) {
-		return t.store.CompleteMultipartUpload(ctx, t.bucket, name, id, parts, options)
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	_, err = retry(ctx, t.pace(name), size, func(ctx context.Context) (minio.UploadInfo, error) {
+		return t.store.CompleteMultipartUpload(ctx, t.bucket, name, id, done, options)
 	})
 	if code(err) == noSuchUpload {
 		// It is complete already, if the answer that said so was lost.
-		if have, statErr := t.stat(ctx, name); statErr == nil && have.Size == int64(len(body)) {
+		if have, statErr := t.stat(ctx, name); statErr == nil && have.Size == size {
 			return nil
 		}
 	}
@@ -61,13 +74,25 @@ func (t *Target) uploadParts(ctx context.Context, name string, body []byte, opti
 	return nil
 }
 
-func (t *Target) uploadPart(ctx context.Context, name, id string, number int, part []byte) (minio.ObjectPart, error) {
-	sum := sha256.Sum256(part)
-	return retry(ctx, int64(len(part)), func(ctx context.Context) (minio.ObjectPart, error) {
-		return t.store.PutObjectPart(ctx, t.bucket, name, id, number, bytes.NewReader(part), int64(len(part)), minio.PutObjectPartOptions{
+// cut are the parts of an object that is in memory.
+func (t *Target) cut(name string, body []byte) (parts []part) {
+	for piece := range slices.Chunk(body, partSize) {
+		parts = append(parts, func(ctx context.Context, upload string, number int) (minio.CompletePart, error) {
+			return t.sendPart(ctx, name, upload, number, piece)
+		})
+	}
+	return parts
+}
+
+// sendPart sends a part, which the store checks.
+func (t *Target) sendPart(ctx context.Context, name, upload string, number int, body []byte) (minio.CompletePart, error) {
+	sum := sha256.Sum256(body)
+	sent, err := retry(ctx, t.pace(name), int64(len(body)), func(ctx context.Context) (minio.ObjectPart, error) {
+		return t.store.PutObjectPart(ctx, t.bucket, name, upload, number, bytes.NewReader(body), int64(len(body)), minio.PutObjectPartOptions{
 			Sha256Hex: hex.EncodeToString(sum[:]), DisableContentSha256: true,
 		})
 	})
+	return minio.CompletePart{PartNumber: number, ETag: sent.ETag}, err
 }
 
 // abortTimeout bounds what is done after a cancel.
@@ -77,7 +102,7 @@ const abortTimeout = 10 * time.Second
 func (t *Target) abort(ctx context.Context, name, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, abortTimeout)
 	defer cancel()
-	_, err := retry(ctx, 0, func(ctx context.Context) (struct{}, error) {
+	_, err := retry(ctx, t.pace(name), 0, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, t.store.AbortMultipartUpload(ctx, t.bucket, name, id)
 	})
 	if err != nil && code(err) != noSuchUpload {
@@ -98,7 +123,7 @@ func code(err error) string {
 func (t *Target) Leftovers(ctx context.Context, before time.Time, remove bool, fn func(publish.Object) error) error {
 	keyMarker, idMarker := "", ""
 	for {
-		page, err := retry(ctx, 0, func(ctx context.Context) (minio.ListMultipartUploadsResult, error) {
+		page, err := retry(ctx, t.pace(t.prefix), 0, func(ctx context.Context) (minio.ListMultipartUploadsResult, error) {
 			return t.store.ListMultipartUploads(ctx, t.bucket, t.prefix, keyMarker, idMarker, "", pageSize)
 		})
 		if err != nil {
@@ -106,7 +131,7 @@ func (t *Target) Leftovers(ctx context.Context, before time.Time, remove bool, f
 		}
 		for _, u := range page.Uploads {
 			key, ours := strings.CutPrefix(u.Key, t.prefix)
-			if _, immutable := publish.NamedDigest(key); !ours || !immutable || !u.Initiated.Before(before) {
+			if !ours || !publish.Immutable(key) || !u.Initiated.Before(before) {
 				continue
 			}
 			if err := t.leftover(ctx, key, u, remove, fn); err != nil {
@@ -121,19 +146,22 @@ func (t *Target) Leftovers(ctx context.Context, before time.Time, remove bool, f
 }
 
 func (t *Target) leftover(ctx context.Context, key string, u minio.ObjectMultipartInfo, remove bool, fn func(publish.Object) error) error {
-	// No object of ours has more parts than are listed at once.
-	parts, err := retry(ctx, 0, func(ctx context.Context) (minio.ListObjectPartsResult, error) {
-		return t.store.ListObjectParts(ctx, t.bucket, u.Key, u.UploadID, 0, pageSize)
-	})
-	if code(err) == noSuchUpload {
-		return nil // it has come to its end meanwhile
-	}
-	if err != nil {
-		return fmt.Errorf("list the parts of an unfinished upload: %w", err)
-	}
 	var size int64
-	for _, part := range parts.ObjectParts {
-		size += part.Size
+	for marker, more := 0, true; more; {
+		page, err := retry(ctx, t.pace(u.Key), 0, func(ctx context.Context) (minio.ListObjectPartsResult, error) {
+			return t.store.ListObjectParts(ctx, t.bucket, u.Key, u.UploadID, marker, pageSize)
+		})
+		if code(err) == noSuchUpload {
+			return nil // it has come to its end meanwhile
+		}
+		if err != nil {
+			return fmt.Errorf("list the parts of an unfinished upload: %w", err)
+		}
+		for _, part := range page.ObjectParts {
+			size += part.Size
+		}
+		more = page.IsTruncated && page.NextPartNumberMarker > marker
+		marker = page.NextPartNumberMarker
 	}
 	if err := fn(publish.Object{Key: key, Size: size, Modified: u.Initiated}); err != nil {
 		return err

@@ -61,16 +61,8 @@ func (t *Target) renew(ctx context.Context, name string, have minio.ObjectInfo) 
 		"Content-Type":               publish.ContentType(name),
 		"Cache-Control":              publish.CacheForever,
 	}
-	if t.storageClass != "" {
-		header["x-amz-storage-class"] = t.storageClass
-	}
-	copied, err := retry(ctx, have.Size, func(ctx context.Context) (minio.ObjectInfo, error) {
-		o, err := t.store.CopyObject(ctx, t.bucket, name, t.bucket, name, header, minio.CopySrcOptions{}, minio.PutObjectOptions{})
-		if err == nil && o.ETag == "" {
-			// S3 may say 200 before it knows, and the error afterwards.
-			err = errors.New("the copy on the store failed")
-		}
-		return o, err
+	copied, err := retry(ctx, t.pace(name), have.Size, func(ctx context.Context) (minio.ObjectInfo, error) {
+		return t.copyObject(ctx, name, name, header)
 	})
 	if errors.Is(err, publish.ErrNotFound) || refusedCondition(err) {
 		return false, nil // it was deleted or replaced meanwhile
@@ -90,7 +82,7 @@ func (t *Target) upload(ctx context.Context, name string, body []byte, fresh boo
 		options.SetMatchETagExcept("*")
 	}
 	if len(body) > singleMax {
-		return t.uploadParts(ctx, name, body, options)
+		return t.uploadParts(ctx, name, t.cut(name, body), int64(len(body)), options)
 	}
 	_, err := t.write(ctx, name, body, options)
 	return err
@@ -103,7 +95,7 @@ func (t *Target) write(ctx context.Context, name string, body []byte, options mi
 	sum := sha256.Sum256(body)
 	options.UserMetadata = map[string]string{"x-amz-checksum-sha256": base64.StdEncoding.EncodeToString(sum[:])}
 	options.DisableContentSha256 = true // the signature in pieces, which has no digest of the whole
-	_, err = retry(ctx, int64(len(body)), func(ctx context.Context) (minio.UploadInfo, error) {
+	_, err = retry(ctx, t.pace(name), int64(len(body)), func(ctx context.Context) (minio.UploadInfo, error) {
 		tries++
 		return t.store.PutObject(ctx, t.bucket, name, bytes.NewReader(body), int64(len(body)), "", hex.EncodeToString(sum[:]), options)
 	})

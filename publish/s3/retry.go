@@ -13,12 +13,13 @@ import (
 )
 
 // A request is tried so often, about 15 seconds in all: longer than a server
-// takes to restart, and than a store asks to slow down before it has spread its
-// load, and short enough for one that is gone.
+// takes to restart, and short enough for one that is gone. A store that asks to slow
+// down is there, and gets more time to spread its load.
 const (
 	maxTries   = 8
 	firstPause = 200 * time.Millisecond
 	maxPause   = 5 * time.Second
+	slowTime   = 3 * time.Minute
 )
 
 // An attempt may take half a minute, and as long as its bytes take on a slow
@@ -29,22 +30,34 @@ const (
 	maxBytes       = 5 << 30  // that S3 takes in one request
 )
 
-// retry calls attempt, which moves so many bytes, until it succeeds or its error
-// would come again.
-func retry[T any](ctx context.Context, bytes int64, attempt func(ctx context.Context) (T, error)) (T, error) {
+// retry calls attempt, which moves so many bytes, at the pace of its prefix, until
+// it succeeds or its error would come again.
+func retry[T any](ctx context.Context, p *pace, bytes int64, attempt func(ctx context.Context) (T, error)) (T, error) {
 	limit := attemptTimeout + time.Duration(min(bytes, maxBytes)/slowestLine)*time.Second
-	value, err := backoff.Retry(ctx, func() (T, error) {
+	tries := 0              // that the store has not been busy for
+	var slowSince time.Time // zero while it is not
+	value, err := backoff.Retry(ctx, func() (value T, err error) {
+		if err := p.wait(ctx); err != nil {
+			return value, backoff.Permanent(err)
+		}
 		limited, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
-		value, err := attempt(limited)
+		value, err = attempt(limited)
+		slow := asksToSlowDown(err)
+		p.answered(slow)
+		if !slow {
+			tries++
+		} else if slowSince.IsZero() {
+			slowSince = time.Now()
+		}
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 			err = fmt.Errorf("the store took longer than %s", limit) // the caller's time is not over
 		}
-		if err != nil && (ctx.Err() != nil || !passes(err)) {
+		if err != nil && (ctx.Err() != nil || !passes(err) || tries == maxTries || slow && time.Since(slowSince) > slowTime) {
 			return value, backoff.Permanent(err)
 		}
 		return value, err
-	}, backoff.WithMaxTries(maxTries), backoff.WithBackOff(&backoff.ExponentialBackOff{
+	}, backoff.WithMaxElapsedTime(0), backoff.WithBackOff(&backoff.ExponentialBackOff{
 		InitialInterval: firstPause, MaxInterval: maxPause, Multiplier: 2, RandomizationFactor: 0.5,
 	}))
 	return value, explain(ctx, err)
@@ -72,6 +85,12 @@ func passes(err error) bool {
 		return true
 	}
 	return slices.Contains(passingCodes, answer.Code)
+}
+
+// asksToSlowDown reports whether the store has more to do than it can.
+func asksToSlowDown(err error) bool {
+	answer, answered := answerOf(err)
+	return answered && (answer.StatusCode == http.StatusTooManyRequests || answer.Code == "SlowDown" || answer.Code == "ServiceUnavailable")
 }
 
 // answerOf returns what the store has answered, if it has.

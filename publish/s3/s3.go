@@ -56,6 +56,7 @@ type Target struct {
 	bucket       string
 	prefix       string // empty, or it ends in a slash
 	storageClass string
+	paces        paces
 }
 
 var (

@@ -43,15 +43,32 @@ var faults = []string{
 
 func TestTarget(t *testing.T) {
 	t.Parallel()
-	o := options(s3server.Start(t))
+	next := prefixes(options(s3server.Start(t)), faults)
+	targettest.Run(t, func(t *testing.T) publish.Target { return open(t, next(t)) })
+}
+
+func TestFiles(t *testing.T) {
+	t.Parallel()
+	next := prefixes(options(s3server.Start(t)), nil)
+	targettest.RunFiles(t, func(t *testing.T) *s3.Files {
+		target, err := s3.NewFiles(next(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return target
+	}, func(t *testing.T) publish.Target { return open(t, next(t)) })
+}
+
+// prefixes gives each target a prefix of its own, and leaves out the faults but some.
+func prefixes(o s3.Options, faults []string) func(t *testing.T) s3.Options {
 	var n atomic.Int64
-	targettest.Run(t, func(t *testing.T) publish.Target {
+	return func(t *testing.T) s3.Options {
 		_, name, _ := strings.Cut(t.Name(), "/")
 		if strings.Contains(name, "Faults/") && !*allFaults && (testing.Short() || !slices.Contains(faults, name)) {
 			t.Skip("tried over a directory")
 		}
 		o := o
 		o.Prefix = fmt.Sprintf("targets/%d", n.Add(1))
-		return open(t, o)
-	})
+		return o
+	}
 }

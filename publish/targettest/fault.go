@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/qsync/qsync/publish"
@@ -28,7 +29,12 @@ type Fault struct {
 }
 
 // Wrap returns a target that fails when the fault says so.
-func (f *Fault) Wrap(t publish.Target) publish.Target { return &faulty{Target: t, fault: f} }
+func (f *Fault) Wrap(t publish.Target) publish.Target {
+	if files, ok := t.(publish.Files); ok {
+		return &faultyFiles{&faulty{Target: t, fault: f}, files}
+	}
+	return &faulty{Target: t, fault: f}
+}
 
 // Hit names the operation that failed, "" if there were fewer.
 func (f *Fault) Hit() string {
@@ -94,4 +100,17 @@ func (f *faulty) Load(ctx context.Context, key string) (b []byte, tag string, er
 
 func (f *faulty) Swap(ctx context.Context, key, tag string, body []byte) error {
 	return f.fault.do("Swap", key, func() error { return f.Target.Swap(ctx, key, tag, body) })
+}
+
+type faultyFiles struct {
+	*faulty
+	files publish.Files
+}
+
+func (f *faultyFiles) Copy(ctx context.Context, key, from string) error {
+	return f.fault.do("Copy", key, func() error { return f.files.Copy(ctx, key, from) })
+}
+
+func (f *faultyFiles) Assemble(ctx context.Context, key string, pieces []publish.Piece, content io.ReaderAt) error {
+	return f.fault.do("Assemble", key, func() error { return f.files.Assemble(ctx, key, pieces, content) })
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"io/fs"
 	"slices"
 	"sync"
 	"time"
@@ -27,7 +29,8 @@ func NewManifest(generation int) *manifest.Manifest {
 	}
 }
 
-// PutGeneration puts what the previous version does not have.
+// PutGeneration puts what the previous version does not have, and the files where
+// a target is one of files.
 func PutGeneration(ctx context.Context, run *publish.Run, generation int) (*manifest.Index, error) {
 	published := map[manifest.Digest]bool{}
 	if _, previous := run.Previous(); previous != nil {
@@ -46,34 +49,58 @@ func PutGeneration(ctx context.Context, run *publish.Run, generation int) (*mani
 			return nil, err
 		}
 	}
-	return x, nil
+	return x, run.PutFiles(ctx, Version(generation), x, opener(generation, run.FilesNeed() == publish.AllFiles), nil)
 }
 
-// Generation is the index of a directory and its segments. From one generation
-// to the next two files change, one stays, one is empty, and one has two
-// segments that are the same.
+// opener opens the files of a generation. As a fork, it may lack those that have
+// not changed since the generation before.
+func opener(generation int, all bool) func(path string) (publish.File, error) {
+	return func(path string) (publish.File, error) {
+		raw, ok := Raw(generation)[path]
+		if !ok || !all && bytes.Equal(raw, Raw(generation - 1)[path]) {
+			return nil, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
+		}
+		return file{bytes.NewReader(raw)}, nil
+	}
+}
+
+type file struct{ io.ReaderAt }
+
+func (file) Close() error { return nil }
+
+// Raw are the files of a generation. From one to the next two change, one stays, one
+// is empty, and one is nothing but zeros.
+func Raw(n int) map[string][]byte {
+	return map[string][]byte{
+		"changing": fmt.Appendf(nil, "this is generation %d", n),
+		"growing":  bytes.Repeat([]byte("block "), 10+n),
+		"same":     []byte("always the same"),
+		"void":     {},
+		"zeros":    zeros,
+	}
+}
+
+var zeros = make([]byte, 2*manifest.SegmentChunks*manifest.ChunkSize)
+
+// Generation is the index of the files of a generation, and its segments. The file
+// of zeros has two, which are the same.
 func Generation(n int) (*manifest.Index, map[manifest.Digest][]byte) {
 	x := &manifest.Index{}
 	segments := map[manifest.Digest][]byte{}
-	for _, f := range []struct {
-		path string
-		raw  []byte
-	}{
-		{"changing", fmt.Appendf(nil, "this is generation %d", n)},
-		{"growing", bytes.Repeat([]byte("block "), 10+n)},
-		{"same", []byte("always the same")},
-	} {
-		chunk, body := manifest.Sum(f.raw), encoder().Append(nil, f.raw)
+	files := Raw(n)
+	for _, path := range []string{"changing", "growing", "same"} {
+		raw := files[path]
+		chunk, body := manifest.Sum(raw), encoder().Append(nil, raw)
 		d := manifest.Sum(body)
 		segments[d] = body
 		x.Files = append(x.Files, manifest.File{
-			Path: f.path, Size: int64(len(f.raw)), Mode: 0o644,
+			Path: path, Size: int64(len(raw)), Mode: 0o644,
 			Chunks: chunk[:], Frames: []uint32{uint32(len(body))}, Segments: d[:],
 		})
 	}
-	zeros, body := sparse()
+	sparse, body := sparse()
 	segments[manifest.Sum(body)] = body
-	x.Files = append(x.Files, manifest.File{Path: "void", Mode: 0o644}, zeros)
+	x.Files = append(x.Files, manifest.File{Path: "void", Mode: 0o644}, sparse)
 	return x, segments
 }
 

@@ -14,9 +14,9 @@ import (
 var keepOne = map[string]publish.Keep{Channel: {Versions: 1}}
 
 // pruneStage has two versions, whose objects are older than the grace.
-func pruneStage(t *testing.T, newTarget func(t *testing.T) publish.Target) (*Stage, []manifest.Snapshot) {
+func pruneStage(t *testing.T, newStage func(t *testing.T) *Stage) (*Stage, []manifest.Snapshot) {
 	t.Helper()
-	s := NewStage(t, newTarget(t), newTarget(t))
+	s := newStage(t)
 	for g := range 2 {
 		if _, err := s.Publish(t.Context(), s.Publisher, g); err != nil {
 			t.Fatal(err)
@@ -35,9 +35,9 @@ func (s *Stage) mustPrune(p *publish.Publisher) {
 
 // testDropFaults: whatever fails when a version is dropped, it can be restored
 // for the grace period.
-func testDropFaults(t *testing.T, newTarget func(t *testing.T) publish.Target) {
+func testDropFaults(t *testing.T, newStage func(t *testing.T) *Stage) {
 	faults(t, func(ctx context.Context, t *testing.T, f *Fault) {
-		s, snapshots := pruneStage(t, newTarget)
+		s, snapshots := pruneStage(t, newStage)
 		if _, err := s.Through(f).Prune(ctx, keepOne, publish.DefaultGrace, false); err != nil && f.Hit() == "" {
 			t.Fatalf("without a fault: %v", err)
 		}
@@ -56,9 +56,9 @@ func testDropFaults(t *testing.T, newTarget func(t *testing.T) publish.Target) {
 
 // testPruneFaults: whatever fails when objects are deleted, the head names only
 // what can be restored, and the next prune leaves exactly that.
-func testPruneFaults(t *testing.T, newTarget func(t *testing.T) publish.Target) {
+func testPruneFaults(t *testing.T, newStage func(t *testing.T) *Stage) {
 	faults(t, func(ctx context.Context, t *testing.T, f *Fault) {
-		s, snapshots := pruneStage(t, newTarget)
+		s, snapshots := pruneStage(t, newStage)
 		s.mustPrune(s.Publisher)
 		s.Later += publish.DefaultGrace + time.Minute
 		if _, err := s.Through(f).Prune(ctx, keepOne, publish.DefaultGrace, false); err != nil && f.Hit() == "" {
@@ -87,10 +87,19 @@ func live(t *testing.T, target publish.Target, snapshot manifest.Snapshot) map[s
 		manifest.ManifestKey(snapshot.Manifest): snapshot.Size,
 		manifest.IndexKey(manifest.Sum(index)):  int64(len(index)),
 	}
-	for d, body := range bodies {
-		want[manifest.SegmentKey(d)] = int64(len(body))
+	pointers := []string{manifest.CatalogKey, manifest.HeadKey(Channel), Channel + "/retired"}
+	if _, files := target.(publish.Files); files {
+		version := Channel + "/" + Version(1)
+		for path, raw := range Raw(1) {
+			want[version+"/"+path] = int64(len(raw))
+		}
+		pointers = append(pointers, version+"/files.txt", version+".meta.txt", Channel+"/latest_version.meta.txt")
+	} else {
+		for d, body := range bodies {
+			want[manifest.SegmentKey(d)] = int64(len(body))
+		}
 	}
-	for _, key := range []string{manifest.CatalogKey, manifest.HeadKey(Channel), Channel + "/retired"} {
+	for _, key := range pointers {
 		want[key] = mustStat(t, target, key).Size
 	}
 	return want

@@ -191,11 +191,11 @@ func (s *Stage) wantRecovered(f *Fault, want []int) {
 
 // testPublishFaults: whatever fails, the heads name only what can be restored,
 // and the next run puts everything right.
-func testPublishFaults(t *testing.T, newTarget func(t *testing.T) publish.Target) {
+func testPublishFaults(t *testing.T, newStage func(t *testing.T) *Stage) {
 	for name, before := range map[string]int{"FirstVersion": 0, "NextVersion": 1} {
 		t.Run(name, func(t *testing.T) {
 			faults(t, func(ctx context.Context, t *testing.T, f *Fault) {
-				s := NewStage(t, newTarget(t), newTarget(t))
+				s := newStage(t)
 				var want []int
 				for g := range before {
 					if _, err := s.Publish(t.Context(), s.Publisher, g); err != nil {

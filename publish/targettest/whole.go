@@ -3,6 +3,7 @@ package targettest
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/qsync/qsync/manifest"
@@ -47,12 +48,63 @@ func (s *Stage) restore(target publish.Target, snapshot manifest.Snapshot) error
 	if err := m.CheckIndex(x); err != nil {
 		return err
 	}
+	if _, files := target.(publish.Files); files {
+		return s.restoreFiles(target, m, x)
+	}
 	for i := range x.Files {
 		if err := s.restoreFile(target, &x.Files[i]); err != nil {
 			return fmt.Errorf("file %s: %w", x.Files[i].Path, err)
 		}
 	}
 	return nil
+}
+
+// restoreFiles reads a version as tools do that know nothing of indexes, and
+// compares.
+func (s *Stage) restoreFiles(target publish.Target, m *manifest.Manifest, x *manifest.Index) error {
+	version := Channel + "/" + m.Version
+	list, err := s.text(target, version+"/files.txt")
+	if err != nil {
+		return err
+	}
+	paths := strings.Fields(list)
+	if len(paths) != len(x.Files) {
+		return fmt.Errorf("files.txt has %q, want %d paths", paths, len(x.Files))
+	}
+	for i, path := range paths {
+		f := &x.Files[i]
+		o, err := target.Stat(s.t.Context(), version+"/"+path)
+		if err != nil || path != f.Path || o.Size != f.Size {
+			return fmt.Errorf("file %d is %s of %d bytes, %v, want %s of %d", i, path, o.Size, err, f.Path, f.Size)
+		}
+		for c := range f.ChunkCount() {
+			if c > 0 && c < f.ChunkCount()-1 {
+				continue // it is in the big file of zeros, which is read a thousand times
+			}
+			chunk, err := target.Read(s.t.Context(), o.Key, int64(c)*manifest.ChunkSize, int64(f.ChunkLength(c)))
+			if err != nil || manifest.Sum(chunk) != f.Chunk(c) {
+				return fmt.Errorf("%s: chunk %d is another one, %v", path, c, err)
+			}
+		}
+	}
+	meta, err := s.text(target, version+".meta.txt")
+	if want := fmt.Sprintf("size: %d\nversion: %s\n", m.RawSize, m.Version); err != nil || meta != want {
+		return fmt.Errorf("%s.meta.txt is %q, %v, want %q", version, meta, err, want)
+	}
+	return nil
+}
+
+// text reads an object whose size nobody has said.
+func (s *Stage) text(target publish.Target, key string) (string, error) {
+	o, err := target.Stat(s.t.Context(), key)
+	if err != nil {
+		return "", fmt.Errorf("stat %s: %w", key, err)
+	}
+	body, err := target.Read(s.t.Context(), key, 0, o.Size)
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", key, err)
+	}
+	return string(body), nil
 }
 
 // decoded has the digests of segments together with the chunks that they hold.
@@ -140,6 +192,12 @@ func (s *Stage) WantPublished(generations ...int) {
 		}
 		if name, _ := catalog.Default(Chain); name != Channel {
 			s.t.Fatalf("%s: the catalog lists %v", s.targets[i], catalog.Channels)
+		}
+		if _, files := s.targets[i].(publish.Files); files {
+			latest, err := s.text(s.targets[i], Channel+"/latest_version.meta.txt")
+			if err != nil || latest != want[0]+"\n" {
+				s.t.Fatalf("%s: the latest version is %q, %v, want %s", s.targets[i], latest, err, want[0])
+			}
 		}
 	}
 }

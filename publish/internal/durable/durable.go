@@ -25,6 +25,14 @@ const (
 // see the old or the new content, never a part. The temp file lies in tmp,
 // which must be on the same filesystem and must exist.
 func WriteFile(tmp, path string, content []byte) error {
+	return Write(tmp, path, func(f *os.File) error {
+		_, err := f.Write(content)
+		return err
+	})
+}
+
+// Write is WriteFile for content that fill writes.
+func Write(tmp, path string, fill func(f *os.File) error) error {
 	if err := MkdirAll(filepath.Dir(path)); err != nil {
 		return err
 	}
@@ -33,7 +41,7 @@ func WriteFile(tmp, path string, content []byte) error {
 		return err
 	}
 	defer f.Cleanup()
-	if _, err := f.Write(content); err != nil {
+	if err := fill(f.File); err != nil {
 		return err
 	}
 	if err := f.CloseAtomicallyReplace(); err != nil {

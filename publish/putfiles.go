@@ -1,0 +1,178 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/qsync/qsync/manifest"
+)
+
+// FilesNeed says what PutFiles wants to read.
+type FilesNeed int
+
+const (
+	NoFiles      FilesNeed = iota // no target is one of files: PutFiles does nothing
+	ChangedFiles                  // files with other content than in the previous version
+	AllFiles                      // every file: some target does not have the previous version
+)
+
+// FilesNeed returns what must be readable when PutFiles is called.
+func (r *Run) FilesNeed() FilesNeed {
+	switch {
+	case len(r.p.withFiles()) == 0:
+		return NoFiles
+	case len(r.based) == len(r.p.withFiles()):
+		return ChangedFiles
+	}
+	return AllFiles
+}
+
+// filesAtOnce is how many files are under way at a time. Most are copied by the
+// store, which takes its time and nothing else.
+const filesAtOnce = 32
+
+// PutFiles stores the files of a snapshot on the targets of files. What the
+// previous version has is copied there; the rest is read from what open returns,
+// which may be longer than the file, and checked against the index. progress is
+// told the bytes that are sent, of all that will be; it may be nil, and is
+// called concurrently. PutFiles comes before Commit, which wants the same version
+// and index.
+func (r *Run) PutFiles(ctx context.Context, version string, x *manifest.Index, open func(path string) (File, error), progress func(done, total int64)) error {
+	if err := errors.Join(manifest.CheckVersion(version), checkPlain(x)); err != nil {
+		return fmt.Errorf("put the files of version %s: %w", version, err)
+	}
+	p := &filesPut{run: r, version: version, index: x, open: open, progress: progress}
+	var targets []filesTarget
+	for _, t := range r.p.withFiles() {
+		target := filesTarget{Target: t}
+		target.Files, _ = filesOf(t)
+		if slices.Contains(r.based, t) {
+			target.before = r.index
+		} else if err := r.checkOurs(ctx, t); err != nil {
+			return err
+		}
+		// First of all: who prunes takes the age of a version from its youngest object,
+		// and copies may be as old as what they are of.
+		if err := putText(ctx, target, listKey(r.channel, version), listText(x)); err != nil {
+			return err
+		}
+		targets = append(targets, target)
+		p.total += p.sentTo(target)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(filesAtOnce)
+	for _, t := range targets {
+		p.put(ctx, group, t)
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	r.files, r.filesSent = version, p.done.Load()
+	return nil
+}
+
+// checkPlain refuses names that a target of files has no place for.
+func checkPlain(x *manifest.Index) error {
+	for i := range x.Files {
+		switch path := x.Files[i].Path; {
+		case path == filesList:
+			return fmt.Errorf("%s is the name of the list of files: rename it, or leave out the target with layout files", path)
+		case strings.HasPrefix(path, ".") || strings.Contains(path, "/."):
+			return fmt.Errorf("%.80q: a target with layout files takes no names that begin with a dot: rename it, or leave out that target", path)
+		}
+	}
+	return nil
+}
+
+// filesTarget is a target of files, and the version that its files are made from.
+type filesTarget struct {
+	Target
+	Files
+	before *manifest.Index // nil if it does not have it whole
+}
+
+// filesPut is PutFiles under way.
+type filesPut struct {
+	run      *Run
+	version  string
+	index    *manifest.Index
+	open     func(path string) (File, error)
+	progress func(done, total int64)
+
+	total int64
+	done  atomic.Int64
+}
+
+// before is what a file is made from: the one of the version before, and its key.
+// It is nil where there is none.
+func (p *filesPut) before(t filesTarget, f *manifest.File) (before *manifest.File, from string) {
+	if t.before == nil {
+		return nil, ""
+	}
+	i, ok := t.before.Find(f.Path)
+	if !ok {
+		return nil, ""
+	}
+	return &t.before.Files[i], fileKey(p.run.channel, p.run.newest.Version, f.Path)
+}
+
+// sentTo is how many bytes will be sent to a target.
+func (p *filesPut) sentTo(t filesTarget) (n int64) {
+	for i := range p.index.Files {
+		f := &p.index.Files[i]
+		if before, from := p.before(t, f); !sameContent(f, before) {
+			n += sentBytes(pieces(f, before, from))
+		}
+	}
+	return n
+}
+
+// put begins to store all files on a target.
+func (p *filesPut) put(ctx context.Context, group *errgroup.Group, t filesTarget) {
+	for i := range p.index.Files {
+		if ctx.Err() != nil {
+			break
+		}
+		f := &p.index.Files[i]
+		group.Go(func() error {
+			key := fileKey(p.run.channel, p.version, f.Path)
+			if err := p.putFile(ctx, t, f, key); err != nil {
+				return fmt.Errorf("put %s on %s: %w", key, t, err)
+			}
+			return nil
+		})
+	}
+}
+
+func (p *filesPut) putFile(ctx context.Context, t filesTarget, f *manifest.File, key string) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	before, from := p.before(t, f)
+	if sameContent(f, before) {
+		return t.Copy(ctx, key, from)
+	}
+	all := pieces(f, before, from)
+	if sentBytes(all) == 0 {
+		return t.Assemble(ctx, key, all, nil)
+	}
+	file, err := p.open(f.Path)
+	if err != nil {
+		return fmt.Errorf("open it: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	return t.Assemble(ctx, key, all, &checkedFile{file, f, p.tell})
+}
+
+func (p *filesPut) tell(n int) {
+	done := p.done.Add(int64(n))
+	if p.progress != nil {
+		p.progress(done, p.total)
+	}
+}

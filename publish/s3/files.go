@@ -1,0 +1,169 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/minio/minio-go/v7"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/qsync/qsync/publish"
+)
+
+// Files is a [Target] that holds versions as directories, which any client of S3
+// can copy.
+type Files struct {
+	*Target
+	// memory bounds the content that is under way.
+	memory *semaphore.Weighted
+}
+
+var (
+	_ publish.Files     = (*Files)(nil)
+	_ publish.Leftovers = (*Files)(nil)
+)
+
+const (
+	// contentMemory is how many bytes of content are in memory at a time.
+	contentMemory = 128 << 20
+	// maxCopy is the most that S3 copies in one request, and copyPart what is
+	// copied in one of several that are made at a time.
+	maxCopy  = 5 << 30
+	copyPart = 1 << 30
+)
+
+// NewFiles returns the target of files, like [New].
+func NewFiles(o Options) (*Files, error) {
+	t, err := New(o)
+	if err != nil {
+		return nil, err
+	}
+	return &Files{t, semaphore.NewWeighted(contentMemory)}, nil
+}
+
+func (f *Files) options(key string) minio.PutObjectOptions {
+	return minio.PutObjectOptions{ContentType: publish.ContentType(key), CacheControl: publish.CacheForever, StorageClass: f.storageClass}
+}
+
+// Copy implements [publish.Files]. The store copies: no bytes are sent.
+func (f *Files) Copy(ctx context.Context, key, from string) error {
+	name, err := f.name(key)
+	if err != nil {
+		return err
+	}
+	source, err := f.name(from)
+	if err != nil {
+		return err
+	}
+	have, err := f.stat(ctx, source)
+	if err != nil {
+		return fmt.Errorf("copy from %s: %w", from, err)
+	}
+	if have.Size > maxCopy {
+		return f.uploadParts(ctx, name, f.copied(name, source, 0, have.Size), have.Size, f.options(key))
+	}
+	_, err = retry(ctx, f.pace(name), have.Size, func(ctx context.Context) (minio.ObjectInfo, error) {
+		return f.copyObject(ctx, name, source, map[string]string{"x-amz-copy-source-if-match": have.ETag})
+	})
+	if err != nil {
+		return fmt.Errorf("copy from %s: %w", from, err)
+	}
+	return nil
+}
+
+// Assemble implements [publish.Files].
+func (f *Files) Assemble(ctx context.Context, key string, pieces []publish.Piece, content io.ReaderAt) error {
+	name, err := f.name(key)
+	if err != nil {
+		return err
+	}
+	if len(pieces) == 0 {
+		_, err := f.write(ctx, name, nil, f.options(key))
+		return err
+	}
+	if p := pieces[0]; len(pieces) == 1 && p.From == "" {
+		return f.read(ctx, content, p, func(body []byte) error {
+			_, err := f.write(ctx, name, body, f.options(key))
+			return err
+		})
+	}
+	var parts []part
+	var size int64
+	for _, p := range pieces {
+		size += p.Length
+		if p.From == "" {
+			parts = append(parts, f.sent(name, p, content))
+			continue
+		}
+		source, err := f.name(p.From)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, f.copied(name, source, p.Offset, p.Length)...)
+	}
+	return f.uploadParts(ctx, name, parts, size, f.options(key))
+}
+
+// read reads a piece of the content when there is memory for it.
+func (f *Files) read(ctx context.Context, content io.ReaderAt, p publish.Piece, use func(body []byte) error) error {
+	n := min(p.Length, contentMemory)
+	if err := f.memory.Acquire(ctx, n); err != nil {
+		return err
+	}
+	defer f.memory.Release(n)
+	body := make([]byte, p.Length)
+	if _, err := content.ReadAt(body, p.Offset); err != nil {
+		return err
+	}
+	return use(body)
+}
+
+// sent is a part that is a piece of the content.
+func (f *Files) sent(name string, p publish.Piece, content io.ReaderAt) part {
+	return func(ctx context.Context, upload string, number int) (done minio.CompletePart, err error) {
+		err = f.read(ctx, content, p, func(body []byte) error {
+			done, err = f.sendPart(ctx, name, upload, number, body)
+			return err
+		})
+		return done, err
+	}
+}
+
+// copied are the parts that the store copies from a span of another object.
+func (f *Files) copied(name, source string, offset, length int64) (parts []part) {
+	for at := int64(0); at < length; {
+		n := length - at
+		if n >= 2*copyPart { // so that none is too small
+			n = copyPart
+		}
+		start := offset + at
+		parts = append(parts, func(ctx context.Context, upload string, number int) (minio.CompletePart, error) {
+			return retry(ctx, f.pace(name), n, func(ctx context.Context) (minio.CompletePart, error) {
+				done, err := f.store.CopyObjectPart(ctx, f.bucket, source, f.bucket, name, upload, number, start, n, nil)
+				if err == nil && done.ETag == "" {
+					err = errCopy
+				}
+				return done, err
+			})
+		})
+		at += n
+	}
+	return parts
+}
+
+// errCopy says that S3 has said 200 before it knew, and an error afterwards.
+var errCopy = errors.New("the copy on the store failed")
+
+// copyObject has the store copy an object whole.
+func (t *Target) copyObject(ctx context.Context, name, source string, header map[string]string) (minio.ObjectInfo, error) {
+	if t.storageClass != "" {
+		header["x-amz-storage-class"] = t.storageClass
+	}
+	o, err := t.store.CopyObject(ctx, t.bucket, source, t.bucket, name, header, minio.CopySrcOptions{}, minio.PutObjectOptions{})
+	if err == nil && o.ETag == "" {
+		err = errCopy
+	}
+	return o, err
+}
