@@ -46,16 +46,19 @@ func (r *run) seal(ctx context.Context, fork Fork) (*Result, error) {
 	if err := s.seal(ctx, todo, r.Workers); err != nil {
 		return nil, err
 	}
-	stamps, err := r.stamps(fork)
-	if err != nil {
-		return nil, err
-	}
-	return &Result{
-		Index: index, Stamps: stamps, VersionFiles: versions,
+	result := &Result{
+		Index: index, VersionFiles: versions,
 		Cut: r.cutAt, Pause: r.pause, Fork: fork.String(), Foreign: len(r.forked.Foreign),
 		RawBytes: m.now.TotalBytes, ReadBytes: m.now.ReadBytes,
 		ReusedBytes: m.now.ReusedBytes, StoredBytes: m.now.StoredBytes,
-	}, nil
+	}
+	if r.Sealed != nil {
+		if err := r.Sealed(ctx, result, fork.Open); err != nil {
+			return nil, err
+		}
+	}
+	result.Stamps, err = r.stamps(fork)
+	return result, err
 }
 
 // plan lists the files of the snapshot in the order of the index. Those that

@@ -110,6 +110,11 @@ type Options struct {
 	// BootCheck judges a private copy of the database before it is sealed: an
 	// error ends the run. The fork must be a Copier. nil is no check.
 	BootCheck func(ctx context.Context, dir string) error
+	// Sealed is called when all segments are put, and before the fork is removed: open
+	// opens its files, which may be longer than they were at the cut. Those that are
+	// known unchanged since the previous version need not be there. The result has no
+	// Stamps yet. An error ends the run. nil is nobody.
+	Sealed    func(ctx context.Context, r *Result, open func(path string) (*os.File, error)) error
 	Level     int            // of zstd, 1 to 19; 0 is 3
 	MinSaving int            // per cent that a chunk must shrink by to be compressed; 0 is manifest.DefaultMinSaving
 	Workers   int            // segments sealed at a time, each in some 24 MiB of memory; 0 is a number for this machine

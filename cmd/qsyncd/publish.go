@@ -63,6 +63,9 @@ func runPublish(ctx context.Context, out *term.Output, o publishOptions) error {
 		Progress: func(p snapshot.Progress) {
 			display.Show(term.Progress{Phase: "publishing", Done: p.DoneBytes, Total: p.TotalBytes})
 		},
+		Sending: func(done, total int64) {
+			display.Show(term.Progress{Phase: "sending files", Done: done, Total: total})
+		},
 		Finishing: func() { display.Show(term.Progress{Phase: "finishing"}) },
 	}
 	done, err := job.Run(ctx)

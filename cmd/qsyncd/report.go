@@ -41,7 +41,8 @@ type doneEvent struct {
 	RawBytes      int64   `json:"raw_bytes"`
 	ReadBytes     int64   `json:"read_bytes"`
 	UploadedBytes int64   `json:"uploaded_bytes"`
-	ReusedBytes   int64   `json:"reused_bytes"` // stored bytes that were on the targets already
+	FilesBytes    int64   `json:"files_bytes,omitempty"` // sent to targets with layout files
+	ReusedBytes   int64   `json:"reused_bytes"`          // stored bytes that were on the targets already
 	Fork          string  `json:"fork"`
 	PauseSeconds  float64 `json:"pause_seconds"`
 	Seconds       float64 `json:"seconds"`
@@ -56,12 +57,16 @@ func printDone(out *term.Output, d *agent.Published) {
 	if out.JSON {
 		out.Event(doneEvent{
 			Event: "done", Channel: d.Channel, Version: d.Version, Sequence: d.Sequence, Files: d.Files,
-			RawBytes: d.RawBytes, ReadBytes: d.ReadBytes, UploadedBytes: d.UploadedBytes, ReusedBytes: d.ReusedBytes,
+			RawBytes: d.RawBytes, ReadBytes: d.ReadBytes, UploadedBytes: d.UploadedBytes, FilesBytes: d.FilesBytes, ReusedBytes: d.ReusedBytes,
 			Fork: d.Fork, PauseSeconds: d.Pause.Seconds(), Seconds: d.Took.Seconds(), Height: height,
 		})
 		return
 	}
-	out.Say("published %s %s: %d files, %s%s; read %s, uploaded %s, reused %s; paused %.1f ms, took %.1f s",
+	files := ""
+	if d.FilesBytes > 0 {
+		files = fmt.Sprintf(" and %s of files", term.Size(d.FilesBytes))
+	}
+	out.Say("published %s %s: %d files, %s%s; read %s, uploaded %s%s, reused %s; paused %.1f ms, took %.1f s",
 		d.Channel, d.Version, d.Files, term.Size(d.RawBytes), block, term.Size(d.ReadBytes),
-		term.Size(d.UploadedBytes), term.Size(d.ReusedBytes), 1000*d.Pause.Seconds(), d.Took.Seconds())
+		term.Size(d.UploadedBytes), files, term.Size(d.ReusedBytes), 1000*d.Pause.Seconds(), d.Took.Seconds())
 }

@@ -53,6 +53,15 @@ func serve(w http.ResponseWriter, r *http.Request, base, key string) error {
 		http.ServeContent(w, r, "", time.Time{}, f)
 		return nil
 	}
+	if publish.Immutable(key) {
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		header.Set("Cache-Control", publish.CacheForever)
+		http.ServeContent(w, r, "", info.ModTime(), f)
+		return nil
+	}
 	return serveMutable(w, r, f)
 }
 

@@ -44,6 +44,7 @@ type Run struct {
 	RawBytes      int64   `json:"raw_bytes,omitempty"`
 	ReadBytes     int64   `json:"read_bytes,omitempty"` // from the fork
 	UploadedBytes int64   `json:"uploaded_bytes,omitempty"`
+	FilesBytes    int64   `json:"files_bytes,omitempty"`  // sent to targets of files
 	ReusedBytes   int64   `json:"reused_bytes,omitempty"` // stored bytes that were on the targets already
 	PauseSeconds  float64 `json:"pause_seconds,omitempty"`
 	Fork          string  `json:"fork,omitempty"` // how the view was frozen, and why so

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -63,6 +64,15 @@ func NewStage(t *testing.T, targets ...publish.Target) *Stage {
 		Now:      func() time.Time { return time.Now().Add(s.Later) },
 	}
 	return s
+}
+
+// With returns the stage with a further target.
+func (s *Stage) With(t publish.Target) *Stage {
+	wider, p := *s, *s.Publisher
+	wider.targets = append(slices.Clone(s.targets), t)
+	p.Targets = wider.targets
+	wider.Publisher = &p
+	return &wider
 }
 
 // Through returns the stage's publisher with the fault between it and the targets.

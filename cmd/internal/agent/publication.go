@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -39,6 +40,7 @@ type Publication struct {
 	Started   func(status.Run)        // once, when it is on record
 	Planned   func(Plan)              // once, before the node is touched
 	Progress  func(snapshot.Progress) // while the snapshot is sealed
+	Sending   func(done, total int64) // bytes, while its files are sent to targets of files
 	Finishing func()                  // when it is sealed, and not yet public
 
 	publisher *publish.Publisher
@@ -68,6 +70,7 @@ type Published struct {
 	RawBytes         int64
 	ReadBytes        int64 // from the fork
 	UploadedBytes    int64
+	FilesBytes       int64 // sent to targets of files
 	ReusedBytes      int64 // stored bytes that were on the targets already
 	Fork             string
 	Block            *manifest.Block // nil if nobody could be asked
@@ -147,6 +150,7 @@ func (p *Publication) run(ctx context.Context, o snapshot.Options) (done *Publis
 	}
 	o.Sink, o.Log, o.Progress, o.BootCheck = run, p.Log, p.Progress, p.bootCheck()
 	o.Resumed = p.askAgain
+	p.putFiles(run, &o)
 	if o.Guard != nil {
 		o.Guard = &oneAtATime{o.Guard, func(ctx context.Context) (func(), error) {
 			return lockNode(ctx, p.Config, p.Channel, waitForLock, Holder{Program: p.program(), Doing: "holding it for " + p.Channel.Name}, p.Log)
@@ -169,10 +173,28 @@ func (p *Publication) run(ctx context.Context, o snapshot.Options) (done *Publis
 	err = errors.Join(err, now.save(stampsFile(p.Config.State, p.Channel.Name)))
 	return &Published{
 		Channel: p.Channel.Name, Version: receipt.Version, Sequence: receipt.Sequence, Files: len(taken.Index.Files),
-		RawBytes: taken.RawBytes, ReadBytes: taken.ReadBytes, UploadedBytes: receipt.UploadedBytes, ReusedBytes: receipt.ReusedBytes,
+		RawBytes: taken.RawBytes, ReadBytes: taken.ReadBytes, UploadedBytes: receipt.UploadedBytes,
+		FilesBytes: receipt.FilesBytes, ReusedBytes: receipt.ReusedBytes,
 		Fork: taken.Fork, Block: m.Block, Pause: taken.Pause,
 	}, err
 }
+
+// putFiles has the snapshot's files put where there are targets of files.
+func (p *Publication) putFiles(run *publish.Run, o *snapshot.Options) {
+	need := run.FilesNeed()
+	if need == publish.NoFiles {
+		return
+	}
+	if need == publish.AllFiles && o.Previous != nil {
+		o.Previous.Stamps = nil // what is known unchanged is in no fork
+	}
+	o.Sealed = func(ctx context.Context, taken *snapshot.Result, open func(path string) (*os.File, error)) error {
+		return run.PutFiles(ctx, version(taken), taken.Index, func(path string) (publish.File, error) { return open(path) }, p.Sending)
+	}
+}
+
+// version is the name of a snapshot.
+func version(taken *snapshot.Result) string { return taken.Cut.UTC().Format(manifest.VersionFormat) }
 
 // outlast waits for the end of the second that the version before is named after:
 // one that waited for another run is there within it.
@@ -293,7 +315,7 @@ func (p *Publication) manifest(taken *snapshot.Result) *manifest.Manifest {
 	c := p.Channel
 	return &manifest.Manifest{
 		Channel: c.Name,
-		Version: taken.Cut.UTC().Format(manifest.VersionFormat),
+		Version: version(taken),
 		Chain:   identity(c),
 		Block:   p.block,
 		Node:    p.node,

@@ -44,12 +44,19 @@ func NewPublisher(a *config.Agent, log *slog.Logger) (*publish.Publisher, error)
 }
 
 func openTarget(t config.Target) (publish.Target, error) {
-	if t.S3 != nil {
-		return s3.New(s3.Options{
-			Bucket: t.S3.Bucket, Region: t.S3.Region, Endpoint: t.S3.Endpoint, Prefix: t.S3.Prefix, StorageClass: t.S3.StorageClass,
-		})
+	if t.S3 == nil {
+		if t.HasFiles() {
+			return dir.NewFiles(t.Dir.Path)
+		}
+		return dir.New(t.Dir.Path)
 	}
-	return dir.New(t.Dir.Path)
+	o := s3.Options{
+		Bucket: t.S3.Bucket, Region: t.S3.Region, Endpoint: t.S3.Endpoint, Prefix: t.S3.Prefix, StorageClass: t.S3.StorageClass,
+	}
+	if t.HasFiles() {
+		return s3.NewFiles(o)
+	}
+	return s3.New(o)
 }
 
 // readKeys reads the key that signs. Beside it lies the one before it, from its

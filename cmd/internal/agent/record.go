@@ -46,7 +46,8 @@ func (p *Publication) end(ctx context.Context, done *Published, err error) error
 	}
 	if done != nil {
 		r.Version, r.Sequence, r.Fork, r.PauseSeconds = done.Version, done.Sequence, done.Fork, done.Pause.Seconds()
-		r.RawBytes, r.ReadBytes, r.UploadedBytes, r.ReusedBytes = done.RawBytes, done.ReadBytes, done.UploadedBytes, done.ReusedBytes
+		r.RawBytes, r.ReadBytes, r.ReusedBytes = done.RawBytes, done.ReadBytes, done.ReusedBytes
+		r.UploadedBytes, r.FilesBytes = done.UploadedBytes, done.FilesBytes
 	}
 	if err := status.In(p.Config.State).End(*r); err != nil {
 		return fmt.Errorf("what became of the run is not on record: %w", err)

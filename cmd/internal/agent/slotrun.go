@@ -32,6 +32,11 @@ func (l *loop) publication(c *channel, slot, now time.Time) job {
 				progress.say("publishing %d %%", 100*s.DoneBytes/s.TotalBytes)
 			}
 		}
+		p.Sending = func(done, total int64) {
+			if total > 0 {
+				progress.say("sending files %d %%", 100*done/total)
+			}
+		}
 		p.Finishing = func() { progress.say("finishing") }
 		done, err := p.Run(ctx)
 		run := p.Record()
@@ -80,7 +85,7 @@ func logResult(log *slog.Logger, run status.Run, done *Published, err error) {
 			published = log.With("height", done.Block.Number)
 		}
 		published.Info("published", "version", done.Version, "sequence", done.Sequence, "files", done.Files, "raw_bytes", done.RawBytes,
-			"read_bytes", done.ReadBytes, "uploaded_bytes", done.UploadedBytes, "reused_bytes", done.ReusedBytes,
+			"read_bytes", done.ReadBytes, "uploaded_bytes", done.UploadedBytes, "files_bytes", done.FilesBytes, "reused_bytes", done.ReusedBytes,
 			"pause", done.Pause, "took", done.Took.Round(time.Millisecond))
 		logPruned(log, done)
 		if err != nil {

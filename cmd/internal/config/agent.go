@@ -30,8 +30,9 @@ type Agent struct {
 	// HeadTTL is how long a signed head or catalog is valid. Default: 7d.
 	HeadTTL Duration `yaml:"head_ttl"`
 
-	// Targets are the places that are published to, the first one first. Everybody
-	// sees what lies there: no key, state or database may.
+	// Targets are the places that are published to, the first one first. It has
+	// the layout segments. Everybody sees what lies there: no key, state or
+	// database may.
 	Targets []Target `yaml:"targets"`
 
 	// Grace is how long the objects of a dropped version stay, for those who
@@ -60,6 +61,11 @@ type Target struct {
 	S3 *S3Target `yaml:"s3"`
 }
 
+// HasFiles reports whether the target's layout is files.
+func (t Target) HasFiles() bool {
+	return t.Dir != nil && t.Dir.Layout == LayoutFiles || t.S3 != nil && t.S3.Layout == LayoutFiles
+}
+
 // String names the place for people.
 func (t Target) String() string {
 	if t.S3 != nil {
@@ -72,6 +78,12 @@ func (t Target) String() string {
 type DirTarget struct {
 	// Path is the directory. It is made when it is missing.
 	Path string `yaml:"path"`
+
+	// Layout is how snapshots lie there: segments, compressed and each once; or
+	// files, as the directories that they are, for rclone and the like. Each version
+	// is whole then, but files that have not changed share their room.
+	// Default: segments.
+	Layout string `yaml:"layout"`
 }
 
 // S3Target is a bucket, or a part of one.
@@ -95,6 +107,16 @@ type S3Target struct {
 	// at once. An object that is published again begins its minimum time anew.
 	// Default: the store's.
 	StorageClass string `yaml:"storage_class"`
+
+	// Layout is how snapshots lie there: segments, compressed and each once; or
+	// files, as the directories that they are, for rclone, aws s3 sync and the like.
+	// Each version takes all of its room then. Default: segments.
+	Layout string `yaml:"layout"`
+
+	// RequesterPays says that whoever reads from the bucket is billed for it, and
+	// nobody without an account may. The bucket must be set so, which
+	// qsyncd setup aws does; the credentials must be of its owner's account.
+	RequesterPays bool `yaml:"requester_pays"`
 }
 
 // Channel is one stream of snapshots.
@@ -323,6 +345,9 @@ const (
 	DefaultMaxLag   = 20
 	DefaultStuck    = 15 * time.Minute
 	DefaultTimeZone = "UTC"
+
+	LayoutSegments = "segments"
+	LayoutFiles    = "files"
 )
 
 // LoadAgent reads and checks the configuration of qsyncd.
@@ -375,6 +400,10 @@ func (a *Agent) setDefaults(dir string) {
 	for i := range a.Targets {
 		if t := a.Targets[i].Dir; t != nil {
 			absolute(&t.Path)
+			t.Layout = cmp.Or(t.Layout, LayoutSegments)
+		}
+		if t := a.Targets[i].S3; t != nil {
+			t.Layout = cmp.Or(t.Layout, LayoutSegments)
 		}
 	}
 	for i := range a.Channels {

@@ -33,11 +33,8 @@ func (a *Agent) check(d *document) error {
 	if len(a.Targets) == 0 {
 		return d.fault("targets", "write targets: [{dir: {path: /srv/qsync}}]", "nowhere to publish to")
 	}
-	for i, t := range a.Targets {
-		key := fmt.Sprintf("targets[%d]", i)
-		if err := t.check(d, key); err != nil {
-			return err
-		}
+	if err := a.checkTargets(d); err != nil {
+		return err
 	}
 	if len(a.Channels) == 0 {
 		return d.fault("channels", "", "nothing to publish")
@@ -56,14 +53,47 @@ func (a *Agent) check(d *document) error {
 	return a.checkPrivate(d)
 }
 
+func (a *Agent) checkTargets(d *document) error {
+	for i, t := range a.Targets {
+		key := fmt.Sprintf("targets[%d]", i)
+		if err := t.check(d, key); err != nil {
+			return err
+		}
+		for j, other := range a.Targets[:i] {
+			if t.place() == other.place() {
+				return d.fault(key, "give one of them another path or prefix", "%s: targets[%d] is there too", t, j)
+			}
+		}
+	}
+	if a.Targets[0].HasFiles() {
+		return d.fault("targets[0]", "put a target with the layout segments before it", "%s has the layout files, and the first target is where heads are decided", a.Targets[0])
+	}
+	return nil
+}
+
+// place tells targets apart.
+func (t *Target) place() string {
+	if t.S3 != nil {
+		return t.S3.Endpoint + " " + t.String()
+	}
+	return filepath.Clean(t.Dir.Path)
+}
+
 func (t *Target) check(d *document, key string) error {
 	switch {
 	case (t.Dir == nil) == (t.S3 == nil):
 		return d.fault(key, "write dir: {path: /srv/qsync}, or s3: {bucket: snapshots, region: eu-central-1}", "want exactly one of dir, s3")
 	case t.Dir != nil:
-		return d.required(key+".dir", map[string]string{"path": t.Dir.Path})
+		return cmp.Or(d.required(key+".dir", map[string]string{"path": t.Dir.Path}), d.layout(key+".dir.layout", t.Dir.Layout))
 	}
-	return t.S3.check(d, key+".s3")
+	return cmp.Or(t.S3.check(d, key+".s3"), d.layout(key+".s3.layout", t.S3.Layout))
+}
+
+func (d *document) layout(key, value string) error {
+	if value != LayoutSegments && value != LayoutFiles {
+		return d.fault(key, "known: "+LayoutSegments+", "+LayoutFiles, "%q is not known", value)
+	}
+	return nil
 }
 
 func (s *S3Target) check(d *document, key string) error {

@@ -37,16 +37,22 @@ channels:
     keep: { versions: 3, days: 14 }
 `
 
-func TestS3Target(t *testing.T) {
+func TestTargets(t *testing.T) {
 	text := strings.Replace(agentYAML, "- dir: { path: /srv/qsync }",
-		"- s3: { bucket: lab, endpoint: \"http://127.0.0.1:9000\", region: us-east-1, prefix: mirrors/qsync, storage_class: STANDARD_IA }", 1)
+		"- s3: { bucket: lab, endpoint: \"http://127.0.0.1:9000\", region: us-east-1, prefix: mirrors/qsync, storage_class: STANDARD_IA }\n"+
+			"  - s3: { bucket: raw, layout: files, requester_pays: true }\n  - dir: { path: /srv/raw, layout: files }", 1)
 	got, err := LoadAgent(write(t, text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Target{{S3: &S3Target{
-		Bucket: "lab", Endpoint: "http://127.0.0.1:9000", Region: "us-east-1", Prefix: "mirrors/qsync", StorageClass: "STANDARD_IA",
-	}}}
+	want := []Target{
+		{S3: &S3Target{
+			Bucket: "lab", Endpoint: "http://127.0.0.1:9000", Region: "us-east-1", Prefix: "mirrors/qsync", StorageClass: "STANDARD_IA",
+			Layout: "segments",
+		}},
+		{S3: &S3Target{Bucket: "raw", Layout: "files", RequesterPays: true}},
+		{Dir: &DirTarget{Path: "/srv/raw", Layout: "files"}},
+	}
 	if diff := cmp.Diff(want, got.Targets); diff != "" {
 		t.Error(diff)
 	}
@@ -60,7 +66,7 @@ func TestAgentOfTheDocumentation(t *testing.T) {
 	want := &Agent{
 		Publisher: "snapshots.example.org", Key: "/etc/qsync/snapshots.example.org.key", State: "/var/lib/qsync",
 		TimeZone: "UTC", HeadTTL: Duration(7 * 24 * time.Hour), Grace: Duration(72 * time.Hour),
-		Targets: []Target{{Dir: &DirTarget{Path: "/srv/qsync"}}},
+		Targets: []Target{{Dir: &DirTarget{Path: "/srv/qsync", Layout: "segments"}}},
 		Channels: []Channel{{
 			Name: "polkadot-rocksdb-archive", Chain: "polkadot",
 			Database: Database{Kind: "rocksdb", Path: "/var/lib/polkadot/chains/polkadot/db"},
@@ -125,6 +131,10 @@ func TestAgentFaults(t *testing.T) {
 		{"mapping for text", "fork: auto", "fork: {auto: 1}", ":11: channels[0].fork.auto: unknown key", "known here: command"},
 		{"text for a mapping", "{ signal: { pid_file: /run/polkadot.pid } }", "none", ":10: channels[0].node: want a mapping of keys to values", "signal, command, none"},
 		{"text for a list", "targets:\n  - dir: { path: /srv/qsync }", "targets: /srv", ":4: targets: want a list", ""},
+		{"layout", "path: /srv/qsync", "path: /srv/qsync, layout: tar", `:5: targets[0].dir.layout: "tar" is not known`, "segments, files"},
+		{"files first", "path: /srv/qsync", "path: /srv/qsync, layout: files", ":5: targets[0]: /srv/qsync has the layout files", "segments before it"},
+		{"one place twice", "  - dir: { path: /srv/qsync }", "  - dir: { path: /srv/qsync }\n  - dir: { path: /srv/qsync/, layout: files }",
+			":6: targets[1]: /srv/qsync/: targets[0] is there too", "another path"},
 		{"no value", "state: /var/lib/qsync", "state:", ":3: state: has no value", "remove the key"},
 		{"missing", "chain: polkadot\n", "\n", ":7: channels[0].chain: is missing", ""},
 		{"missing inside", "kind: rocksdb, ", "", ":9: channels[0].database.kind: is missing", ""},
