@@ -312,7 +312,9 @@ func publishOne(t *testing.T, s *targettest.Stage, generation int, raw []byte) p
 		segment = segment[size:]
 	}
 	x := &manifest.Index{Files: []manifest.File{f}}
-	open := func(string) (publish.File, error) { return closable{bytes.NewReader(append(slices.Clone(raw), "later"...))}, nil }
+	open := func(string) (publish.File, error) {
+		return closable{bytes.NewReader(append(slices.Clone(raw), "later"...))}, nil
+	}
 	if err := run.PutFiles(t.Context(), targettest.Version(generation), x, open, nil); err != nil {
 		t.Fatal(err)
 	}

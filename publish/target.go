@@ -46,8 +46,9 @@ type Objects interface {
 	// power, and everybody can read it. Nobody ever sees a part of it. The key
 	// names the content, so Put is idempotent: where an object of that key and
 	// size exists it is kept, and its Modified becomes now, which keeps Prune
-	// away from it; one of another size is a broken one and is replaced. body is
-	// not used after the return.
+	// away from it; one of another size is a broken one and is replaced. A body that
+	// is not what a digest in the key says may be refused. body is not used after
+	// the return.
 	Put(ctx context.Context, key string, body []byte) error
 
 	// Stat describes an object. Error: ErrNotFound.

@@ -9,6 +9,7 @@ import (
 	"github.com/minio/minio-go/v7"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/publish"
 )
 
@@ -80,12 +81,12 @@ func (f *Files) Assemble(ctx context.Context, key string, pieces []publish.Piece
 		return err
 	}
 	if len(pieces) == 0 {
-		_, err := f.write(ctx, name, nil, f.options(key))
+		_, err := f.write(ctx, name, nil, manifest.Sum(nil), f.options(key))
 		return err
 	}
 	if p := pieces[0]; len(pieces) == 1 && p.From == "" {
 		return f.read(ctx, content, p, func(body []byte) error {
-			_, err := f.write(ctx, name, body, f.options(key))
+			_, err := f.write(ctx, name, body, manifest.Sum(body), f.options(key))
 			return err
 		})
 	}

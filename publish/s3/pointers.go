@@ -9,6 +9,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
+	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/publish"
 )
 
@@ -43,7 +44,7 @@ func (t *Target) Swap(ctx context.Context, key, tag string, body []byte) error {
 	} else {
 		options.SetMatchETag(tag)
 	}
-	tries, err := t.write(ctx, name, body, options)
+	tries, err := t.write(ctx, name, body, manifest.Sum(body), options)
 	if errors.Is(err, publish.ErrNotFound) { // If-Match has found nothing to replace
 		return fmt.Errorf("%w: %s is gone", publish.ErrConflict, key)
 	}

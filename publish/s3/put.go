@@ -3,7 +3,6 @@ package s3
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
+	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/publish"
 )
 
@@ -26,7 +26,7 @@ func (t *Target) Put(ctx context.Context, key string, body []byte) error {
 	have, err := t.stat(ctx, name)
 	switch {
 	case errors.Is(err, publish.ErrNotFound):
-		err := t.upload(ctx, name, body, true)
+		err := t.upload(ctx, key, body, true)
 		if !refusedCondition(err) {
 			return err
 		}
@@ -47,7 +47,7 @@ func (t *Target) Put(ctx context.Context, key string, body []byte) error {
 		}
 	}
 	// It is broken, or was deleted a moment ago.
-	return t.upload(ctx, name, body, false)
+	return t.upload(ctx, key, body, false)
 }
 
 // renew makes an object young again, if it is still there. S3 cannot touch: the
@@ -76,23 +76,27 @@ func (t *Target) renew(ctx context.Context, name string, have minio.ObjectInfo) 
 }
 
 // upload writes an immutable object; if fresh is set, only where there is none.
-func (t *Target) upload(ctx context.Context, name string, body []byte, fresh bool) error {
-	options := minio.PutObjectOptions{ContentType: publish.ContentType(name), CacheControl: publish.CacheForever, StorageClass: t.storageClass}
+func (t *Target) upload(ctx context.Context, key string, body []byte, fresh bool) error {
+	name := t.prefix + key
+	options := minio.PutObjectOptions{ContentType: publish.ContentType(key), CacheControl: publish.CacheForever, StorageClass: t.storageClass}
 	if fresh {
 		options.SetMatchETagExcept("*")
 	}
 	if len(body) > singleMax {
 		return t.uploadParts(ctx, name, t.cut(name, body), int64(len(body)), options)
 	}
-	_, err := t.write(ctx, name, body, options)
+	sum, named := publish.NamedDigest(key)
+	if !named {
+		sum = manifest.Sum(body)
+	}
+	_, err := t.write(ctx, name, body, sum, options)
 	return err
 }
 
 // write sends an object in one request. The store checks the bytes: against the
 // digest that the request is signed with, and that it keeps with the object.
 // Of several tries any may have been applied.
-func (t *Target) write(ctx context.Context, name string, body []byte, options minio.PutObjectOptions) (tries int, err error) {
-	sum := sha256.Sum256(body)
+func (t *Target) write(ctx context.Context, name string, body []byte, sum manifest.Digest, options minio.PutObjectOptions) (tries int, err error) {
 	options.UserMetadata = map[string]string{"x-amz-checksum-sha256": base64.StdEncoding.EncodeToString(sum[:])}
 	options.DisableContentSha256 = true // the signature in pieces, which has no digest of the whole
 	_, err = retry(ctx, t.pace(name), int64(len(body)), func(ctx context.Context) (minio.UploadInfo, error) {

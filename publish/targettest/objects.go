@@ -97,11 +97,17 @@ func testPutRenews(t *testing.T, newTarget func(t *testing.T) publish.Target) {
 func testPutReplacesBroken(t *testing.T, newTarget func(t *testing.T) publish.Target) {
 	target := newTarget(t)
 	key, body := segment(1, 1000)
-	mustPut(t, target, key, body[:999])
-	mustPut(t, target, key, body)
-	wantContent(t, target, key, body)
-	mustPut(t, target, key, append(slices.Clone(body), 'x'))
-	mustPut(t, target, key, body)
+	for _, broken := range [][]byte{body[:999], append(slices.Clone(body), 'x')} {
+		_, tag, err := target.Load(t.Context(), key)
+		if err != nil && !errors.Is(err, publish.ErrNotFound) {
+			t.Fatal(err)
+		}
+		if err := target.Swap(t.Context(), key, tag, broken); err != nil { // as somebody else might write it
+			t.Fatal(err)
+		}
+		mustPut(t, target, key, body)
+		wantContent(t, target, key, body)
+	}
 	if o := mustStat(t, target, key); o.Size != 1000 {
 		t.Errorf("%d bytes after the put of 1000", o.Size)
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -251,6 +252,9 @@ func options(a *config.Agent, c *config.Channel) (o snapshot.Options, err error)
 		Database: c.Database.Path, StateFile: stateFile(a, c), MaxPause: time.Duration(c.MaxPause),
 		Level: c.Compression.Level, MinSaving: c.Compression.MinSaving,
 	}
+	if slices.ContainsFunc(a.Targets, func(t config.Target) bool { return t.S3 != nil }) {
+		o.Workers = bucketWorkers
+	}
 	if o.Kind, err = database.Lookup(c.Database.Kind); err != nil {
 		return o, err
 	}
@@ -263,6 +267,10 @@ func options(a *config.Agent, c *config.Channel) (o snapshot.Options, err error)
 	o.Guard, err = newGuard(a.State, c)
 	return o, err
 }
+
+// bucketWorkers is how many segments are sealed, or on their way to a bucket, at a
+// time: most of them wait for the store, whose connections are slower than a disk.
+const bucketWorkers = 8
 
 // stateFile is where the runs of a channel record that they hold its node.
 func stateFile(a *config.Agent, c *config.Channel) string {
