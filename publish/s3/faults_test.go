@@ -211,10 +211,10 @@ func TestLasting(t *testing.T) {
 	}
 	o, l := through(t, s3server.Start(t))
 	target := open(t, o)
-	l.meet("HEAD", slices.Repeat([]fault{slowDown}, 8)...)
+	l.meet("HEAD", slices.Repeat([]fault{answer(http.StatusInternalServerError, "InternalError")}, 8)...)
 	started := time.Now()
 	if _, err := target.Stat(t.Context(), "catalog"); err == nil || errors.Is(err, publish.ErrNotFound) {
-		t.Errorf("stat: %v, want that the store is busy", err)
+		t.Errorf("stat: %v, want that the store is broken", err)
 	}
 	if took := time.Since(started); took > 30*time.Second {
 		t.Errorf("it took %s", took)
@@ -230,6 +230,21 @@ func TestLasting(t *testing.T) {
 		t.Errorf("swap: %v, want context.Canceled", err)
 	}
 	l.want(t, 2)
+}
+
+// TestBusyStore: a store that is only busy gets more time.
+func TestBusyStore(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("waits as long as a target does")
+	}
+	o, l := through(t, s3server.Start(t))
+	l.meet("PUT", slices.Repeat([]fault{slowDown}, 9)...)
+	key, body := segment(100)
+	if err := open(t, o).Put(t.Context(), key, body); err != nil {
+		t.Error(err)
+	}
+	l.want(t, 10)
 }
 
 // TestRenewOnTheStore: an object that is there is not sent again, if the store's

@@ -144,7 +144,7 @@ func (f *Files) copied(name, source string, offset, length int64) (parts []part)
 			return retry(ctx, f.pace(name), n, func(ctx context.Context) (minio.CompletePart, error) {
 				done, err := f.store.CopyObjectPart(ctx, f.bucket, source, f.bucket, name, upload, number, start, n, nil)
 				if err == nil && done.ETag == "" {
-					err = errCopy
+					err = errNoTag
 				}
 				return done, err
 			})
@@ -154,8 +154,8 @@ func (f *Files) copied(name, source string, offset, length int64) (parts []part)
 	return parts
 }
 
-// errCopy says that S3 has said 200 before it knew, and an error afterwards.
-var errCopy = errors.New("the copy on the store failed")
+// errNoTag says that the store has said 200 before it knew, and an error afterwards.
+var errNoTag = errors.New("the store has not done what it said: its answer has no ETag")
 
 // copyObject has the store copy an object whole.
 func (t *Target) copyObject(ctx context.Context, name, source string, header map[string]string) (minio.ObjectInfo, error) {
@@ -164,7 +164,7 @@ func (t *Target) copyObject(ctx context.Context, name, source string, header map
 	}
 	o, err := t.store.CopyObject(ctx, t.bucket, source, t.bucket, name, header, minio.CopySrcOptions{}, minio.PutObjectOptions{})
 	if err == nil && o.ETag == "" {
-		err = errCopy
+		err = errNoTag
 	}
 	return o, err
 }

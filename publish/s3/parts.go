@@ -88,9 +88,13 @@ func (t *Target) cut(name string, body []byte) (parts []part) {
 func (t *Target) sendPart(ctx context.Context, name, upload string, number int, body []byte) (minio.CompletePart, error) {
 	sum := sha256.Sum256(body)
 	sent, err := retry(ctx, t.pace(name), int64(len(body)), func(ctx context.Context) (minio.ObjectPart, error) {
-		return t.store.PutObjectPart(ctx, t.bucket, name, upload, number, bytes.NewReader(body), int64(len(body)), minio.PutObjectPartOptions{
+		sent, err := t.store.PutObjectPart(ctx, t.bucket, name, upload, number, bytes.NewReader(body), int64(len(body)), minio.PutObjectPartOptions{
 			Sha256Hex: hex.EncodeToString(sum[:]), DisableContentSha256: true,
 		})
+		if err == nil && sent.ETag == "" {
+			err = errNoTag
+		}
+		return sent, err
 	})
 	return minio.CompletePart{PartNumber: number, ETag: sent.ETag}, err
 }
