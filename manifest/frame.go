@@ -70,6 +70,36 @@ func NewFrameEncoder(level, minSaving int) (*FrameEncoder, error) {
 // chunk at level 3 to save 7 %: the probe takes half a millisecond to tell.
 const probeSize = 64 << 10
 
+// probeEvery is how many chunks of a segment stand for each other: behind one that
+// is not worth it, so many less one are stored without a look.
+const probeEvery = 4
+
+// SegmentEncoder compresses the chunks of one segment in their order. Equal segments
+// become equal bytes.
+type SegmentEncoder struct {
+	*FrameEncoder
+	barren int // chunks in a row that were not worth it
+}
+
+// Segment begins a segment.
+func (e *FrameEncoder) Segment() SegmentEncoder { return SegmentEncoder{FrameEncoder: e} }
+
+// Append appends the frame of chunk, which has 1 to [ChunkSize] bytes, to dst.
+func (s *SegmentEncoder) Append(dst, chunk []byte) []byte {
+	if s.barren%probeEvery != 0 && len(chunk) == ChunkSize && !isRepeated(chunk) {
+		s.barren++
+		return appendBlocks(dst, chunk, blockRaw)
+	}
+	before := len(dst)
+	dst = s.FrameEncoder.Append(dst, chunk)
+	if len(dst)-before > len(chunk) {
+		s.barren++
+	} else {
+		s.barren = 0
+	}
+	return dst
+}
+
 // Append appends the frame of chunk, which has 1 to [ChunkSize] bytes, to dst.
 func (e *FrameEncoder) Append(dst, chunk []byte) []byte {
 	if isRepeated(chunk) {

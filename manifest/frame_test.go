@@ -192,3 +192,38 @@ func BenchmarkFrames(b *testing.B) {
 		})
 	}
 }
+
+// TestSegmentEncoder: behind a chunk that is not worth it some are stored without a
+// look, and a chunk that is worth it lets all that follow be looked at again.
+func TestSegmentEncoder(t *testing.T) {
+	noise, text := make([]byte, ChunkSize), bytes.Repeat([]byte("all work and no play "), ChunkSize/21+1)[:ChunkSize]
+	random(noise)
+	enc, dec := newEncoder(t, 3), newDecoder(t)
+	for _, c := range []struct{ chunks, stored string }{ // n is noise, t text; # is stored, . compressed
+		{"nnnnnnnn", "########"},
+		{"tttt", "...."},
+		{"ntttt", "####."},
+		{"ntttntttt", "########."},
+		{"tntttt", ".####."},
+		{"ntttttntt", "####..###"},
+		{"tt0tnt", "....##"}, // zeros count as worth it
+	} {
+		segment := enc.Segment()
+		var got []byte
+		for _, kind := range c.chunks {
+			chunk := map[rune][]byte{'n': noise, 't': text, '0': make([]byte, ChunkSize)}[kind]
+			frame := segment.Append([]byte("before"), chunk)[6:]
+			if len(frame) > len(chunk) {
+				got = append(got, '#')
+			} else {
+				got = append(got, '.')
+			}
+			if back, err := dec.Decode(frame, nil, len(chunk)); err != nil || !bytes.Equal(back, chunk) {
+				t.Fatalf("%s: %d bytes, %v", c.chunks, len(back), err)
+			}
+		}
+		if string(got) != c.stored {
+			t.Errorf("%s: %s, want %s", c.chunks, got, c.stored)
+		}
+	}
+}

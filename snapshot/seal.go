@@ -67,17 +67,19 @@ func (s *sealer) seal(ctx context.Context, files []*manifest.File, workers int) 
 // worker seals one segment at a time, in memory that it keeps.
 type worker struct {
 	*sealer
-	zeroFrame  []byte // the frame of a chunk of zeros, of which sparse files have many
-	chunk      []byte // the chunk at hand
-	earlier    []byte // a chunk that is read again
+	zeroFrame  []byte    // the frame of a chunk of zeros, of which sparse files have many
+	pair       [2][]byte // the chunks at hand
+	earlier    []byte    // a chunk that is read again
 	segment    []byte
+	frames     manifest.SegmentEncoder
 	candidates []segment
 }
 
 func newWorker(s *sealer) *worker {
 	return &worker{
 		sealer: s, zeroFrame: s.frames.Append(nil, zeros),
-		chunk: make([]byte, manifest.ChunkSize), earlier: make([]byte, manifest.ChunkSize),
+		pair:    [2][]byte{make([]byte, manifest.ChunkSize), make([]byte, manifest.ChunkSize)},
+		earlier: make([]byte, manifest.ChunkSize),
 		// Growing would leave copies behind; what is never written takes no memory.
 		segment: make([]byte, 0, manifest.MaxSegmentChunks*manifest.MaxFrameSize),
 	}
@@ -109,30 +111,49 @@ func (w *worker) seal(ctx context.Context, j job) error {
 // previous version with the same chunks in candidates, or the compressed chunks
 // in segment.
 func (w *worker) readSegment(ctx context.Context, src *source, f *manifest.File, first, n int) error {
-	w.segment = w.segment[:0]
+	w.segment, w.frames = w.segment[:0], w.sealer.frames.Segment()
 	compressed := 0
-	for i := range n {
+	for next := 0; next < n; next += len(w.pair) {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		chunk, digest, err := src.chunk(first+i, w.chunk)
+		chunks, digests, err := w.readPair(src, first+next, min(len(w.pair), n-next))
 		if err != nil {
 			return err
 		}
-		copy(f.Chunks[(first+i)*manifest.DigestSize:], digest[:])
-		w.meter.add(Progress{DoneBytes: int64(len(chunk)), ReadBytes: src.takeRead()})
-		if w.findCandidates(i, n, digest); len(w.candidates) > 0 {
-			continue // perhaps a known segment, which is not to be compressed
-		}
-		for ; compressed < i; compressed++ {
-			if err := w.compressEarlier(src, f, first+compressed); err != nil {
-				return err
+		for k, chunk := range chunks {
+			i := next + k
+			copy(f.Chunks[(first+i)*manifest.DigestSize:], digests[k][:])
+			w.meter.add(Progress{DoneBytes: int64(len(chunk)), ReadBytes: src.takeRead()})
+			if w.findCandidates(i, n, digests[k]); len(w.candidates) > 0 {
+				continue // perhaps a known segment, which is not to be compressed
 			}
+			for ; compressed < i; compressed++ {
+				if err := w.compressEarlier(src, f, first+compressed); err != nil {
+					return err
+				}
+			}
+			w.compress(f, first+i, chunk)
+			compressed++
 		}
-		w.compress(f, first+i, chunk)
-		compressed++
 	}
 	return nil
+}
+
+// readPair reads one or two chunks from i on and hashes them.
+func (w *worker) readPair(src *source, i, n int) (chunks [][]byte, digests [2]manifest.Digest, err error) {
+	var read [2][]byte
+	for k := range n {
+		if read[k], err = src.chunk(i+k, w.pair[k]); err != nil {
+			return nil, digests, err
+		}
+	}
+	if n == 1 {
+		digests[0] = manifest.Sum(read[0])
+	} else {
+		digests[0], digests[1] = sums(read[0], read[1])
+	}
+	return read[:n], digests, nil
 }
 
 // findCandidates keeps the known segments that agree with the first i+1 of n chunks.
@@ -159,11 +180,11 @@ func (w *worker) compress(f *manifest.File, i int, chunk []byte) {
 // compressEarlier compresses a chunk that was passed over because its segment
 // began like a known one. As a rule the page cache still has it.
 func (w *worker) compressEarlier(src *source, f *manifest.File, i int) error {
-	chunk, digest, err := src.chunk(i, w.earlier)
+	chunk, err := src.chunk(i, w.earlier)
 	if err != nil {
 		return err
 	}
-	if digest != f.Chunk(i) {
+	if manifest.Sum(chunk) != f.Chunk(i) {
 		return fmt.Errorf("read %s at %d: two readings differ: the fork does not hold still, or the disk fails",
 			f.Path, int64(i)*manifest.ChunkSize)
 	}

@@ -58,15 +58,12 @@ func (s *source) stat() (*unix.Stat_t, error) {
 	return &st, nil
 }
 
-// chunk reads chunk i, in buf's memory or not, and gives its digest.
-func (s *source) chunk(i int, buf []byte) ([]byte, manifest.Digest, error) {
+// chunk reads chunk i, in buf's memory or, if it is in a hole, not.
+func (s *source) chunk(i int, buf []byte) ([]byte, error) {
 	at := int64(i) * manifest.ChunkSize
 	n := min(manifest.ChunkSize, s.size-at)
 	if s.holes && s.isHole(at, n) {
-		if n == manifest.ChunkSize {
-			return zeros, zeroDigest, nil
-		}
-		return zeros[:n], manifest.Sum(zeros[:n]), nil
+		return zeros[:n], nil
 	}
 	buf = buf[:n]
 	got, err := s.file.ReadAt(buf, at)
@@ -75,10 +72,27 @@ func (s *source) chunk(i int, buf []byte) ([]byte, manifest.Digest, error) {
 		err = io.ErrUnexpectedEOF
 	}
 	if got < len(buf) {
-		return nil, manifest.Digest{}, fmt.Errorf("read %s at %d: %w", s.path, at+int64(got), err)
+		return nil, fmt.Errorf("read %s at %d: %w", s.path, at+int64(got), err)
 	}
-	return buf, manifest.Sum(buf), nil
+	return buf, nil
 }
+
+// sums are the digests of two chunks, which take little longer than one. Those in
+// holes are known.
+func sums(a, b []byte) (manifest.Digest, manifest.Digest) {
+	switch aIsHole, bIsHole := isZeros(a), isZeros(b); {
+	case aIsHole && bIsHole:
+		return zeroDigest, zeroDigest
+	case aIsHole:
+		return zeroDigest, manifest.Sum(b)
+	case bIsHole:
+		return manifest.Sum(a), zeroDigest
+	}
+	return manifest.SumPair(a, b)
+}
+
+// isZeros reports whether a chunk is the one that stands for a hole.
+func isZeros(chunk []byte) bool { return len(chunk) == manifest.ChunkSize && &chunk[0] == &zeros[0] }
 
 // takeRead is the number of bytes read since it was last called.
 func (s *source) takeRead() int64 {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -199,6 +200,55 @@ func TestPassing(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 		l.want(t, len(c.faults)+1)
+	}
+}
+
+// TestChecksums: the store checks what it gets, by the signature or by a checksum, and
+// is not made to do both when it knows checksums.
+func TestChecksums(t *testing.T) {
+	t.Parallel()
+	server := s3server.Start(t)
+	for _, knows := range []bool{true, false} {
+		o, l := through(t, server)
+		o.Prefix = fmt.Sprintf("knows-%t", knows)
+		target := open(t, o)
+		changed := func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+			all, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			all[0] ^= 1
+			r.Body = io.NopCloser(bytes.NewReader(all))
+			forward.ServeHTTP(w, r)
+		}
+		var bodies []string // what the requests say of their bodies
+		pass := func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+			bodies = append(bodies, r.Header.Get("X-Amz-Content-Sha256"))
+			if r.Header.Get("X-Amz-Checksum-Sha256") == "" {
+				t.Error("no checksum to keep")
+			}
+			answer := httptest.NewRecorder()
+			forward.ServeHTTP(answer, r)
+			for name := range answer.Header() {
+				if knows || name != "X-Amz-Checksum-Sha256" {
+					w.Header().Set(name, answer.Header().Get(name))
+				}
+			}
+			w.WriteHeader(answer.Code)
+		}
+		for i := range 3 {
+			key, body := segment(1000 + i)
+			l.meet("PUT", changed, pass)
+			if err := target.Put(t.Context(), key, body); err != nil {
+				t.Errorf("knows %t: put %d: %v", knows, i, err)
+			}
+			l.want(t, 2) // a changed byte is noticed either way
+			wantContent(t, target, key, body)
+			unsigned := bodies[i] == "UNSIGNED-PAYLOAD"
+			if want := knows && i > 0; unsigned != want {
+				t.Errorf("knows %t: body %d is signed as %q", knows, i, bodies[i])
+			}
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -93,15 +92,25 @@ func (t *Target) upload(ctx context.Context, key string, body []byte, fresh bool
 	return err
 }
 
-// write sends an object in one request. The store checks the bytes: against the
-// digest that the request is signed with, and that it keeps with the object.
-// Of several tries any may have been applied.
+// write sends an object in one request, whose bytes the store checks against their
+// digest, and keeps that. A store that has answered with the digest knows checksums.
+// Others, and those that are not known yet, check the bytes against the signature of
+// the request: to let all do both would cost them as much again. Of several tries any
+// may have been applied.
 func (t *Target) write(ctx context.Context, name string, body []byte, sum manifest.Digest, options minio.PutObjectOptions) (tries int, err error) {
-	options.UserMetadata = map[string]string{"x-amz-checksum-sha256": base64.StdEncoding.EncodeToString(sum[:])}
+	checksum := base64.StdEncoding.EncodeToString(sum[:])
+	options.UserMetadata = map[string]string{"x-amz-checksum-sha256": checksum}
 	options.DisableContentSha256 = true // the signature in pieces, which has no digest of the whole
-	_, err = retry(ctx, t.pace(name), int64(len(body)), func(ctx context.Context) (minio.UploadInfo, error) {
+	signed := sum.Hex()
+	if t.knowsChecksums.Load() {
+		signed = ""
+	}
+	done, err := retry(ctx, t.pace(name), int64(len(body)), func(ctx context.Context) (minio.UploadInfo, error) {
 		tries++
-		return t.store.PutObject(ctx, t.bucket, name, bytes.NewReader(body), int64(len(body)), "", hex.EncodeToString(sum[:]), options)
+		return t.store.PutObject(ctx, t.bucket, name, bytes.NewReader(body), int64(len(body)), "", signed, options)
 	})
+	if err == nil && done.ChecksumSHA256 == checksum {
+		t.knowsChecksums.Store(true)
+	}
 	return tries, err
 }

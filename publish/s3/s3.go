@@ -23,6 +23,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/minio/minio-go/v7"
@@ -57,6 +58,8 @@ type Target struct {
 	prefix       string // empty, or it ends in a slash
 	storageClass string
 	paces        paces
+	// knowsChecksums says that the store checks bodies against a checksum.
+	knowsChecksums atomic.Bool
 }
 
 var (

@@ -157,10 +157,13 @@ func (p *Publication) run(ctx context.Context, o snapshot.Options) (done *Publis
 			return lockNode(ctx, p.Config, p.Channel, waitForLock, Holder{Program: p.program(), Doing: "holding it for " + p.Channel.Name}, p.Log)
 		}}
 	}
+	restore := allowMemory(int64(o.Workers) * workerMemory)
+	defer restore()
 	taken, err := snapshot.Run(ctx, o)
 	if err != nil {
 		return nil, err
 	}
+	restore()
 	if p.Finishing != nil {
 		p.Finishing()
 	}
