@@ -48,7 +48,7 @@ type Agent struct {
 	Channels []Channel `yaml:"channels"`
 }
 
-// Target is one place. Exactly one of its keys is given.
+// Target is one place. Exactly one of dir and s3 is given.
 type Target struct {
 	// Dir is a directory that some web server, or `qsyncd serve`, serves.
 	Dir *DirTarget `yaml:"dir"`
@@ -58,6 +58,10 @@ type Target struct {
 	// AWS's tools take them, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,
 	// AWS_PROFILE, or the role of the machine.
 	S3 *S3Target `yaml:"s3"`
+
+	// CloudFront is a distribution that stands before the bucket of s3: those who
+	// fetch read from there.
+	CloudFront *CloudFront `yaml:"cloudfront"`
 }
 
 // String names the place for people.
@@ -375,6 +379,9 @@ func (a *Agent) setDefaults(dir string) {
 	for i := range a.Targets {
 		if t := a.Targets[i].Dir; t != nil {
 			absolute(&t.Path)
+		}
+		if c := a.Targets[i].CloudFront; c != nil && c.Signer != nil {
+			absolute(&c.Signer.KeyFile)
 		}
 	}
 	for i := range a.Channels {

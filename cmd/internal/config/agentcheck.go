@@ -60,10 +60,15 @@ func (t *Target) check(d *document, key string) error {
 	switch {
 	case (t.Dir == nil) == (t.S3 == nil):
 		return d.fault(key, "write dir: {path: /srv/qsync}, or s3: {bucket: snapshots, region: eu-central-1}", "want exactly one of dir, s3")
+	case t.Dir != nil && t.CloudFront != nil:
+		return d.fault(key+".cloudfront", "write it beside s3:", "a distribution stands before a bucket, not before a directory")
 	case t.Dir != nil:
 		return d.required(key+".dir", map[string]string{"path": t.Dir.Path})
 	}
-	return t.S3.check(d, key+".s3")
+	if err := t.S3.check(d, key+".s3"); err != nil || t.CloudFront == nil {
+		return err
+	}
+	return t.CloudFront.check(d, key+".cloudfront")
 }
 
 func (s *S3Target) check(d *document, key string) error {
@@ -284,6 +289,11 @@ func (a *Agent) checkApart(d *document, key string, c *Channel) error {
 // all that is there.
 func (a *Agent) checkPrivate(d *document) error {
 	private := map[string]string{"key": a.Key, "state": a.State}
+	for i, t := range a.Targets {
+		if t.CloudFront != nil && t.CloudFront.Signer != nil {
+			private[fmt.Sprintf("targets[%d].cloudfront.signer.key_file", i)] = t.CloudFront.Signer.KeyFile
+		}
+	}
 	for i, c := range a.Channels {
 		private[fmt.Sprintf("channels[%d].database.path", i)] = c.Database.Path
 	}

@@ -39,14 +39,22 @@ channels:
 
 func TestS3Target(t *testing.T) {
 	text := strings.Replace(agentYAML, "- dir: { path: /srv/qsync }",
-		"- s3: { bucket: lab, endpoint: \"http://127.0.0.1:9000\", region: us-east-1, prefix: mirrors/qsync, storage_class: STANDARD_IA }", 1)
-	got, err := LoadAgent(write(t, text))
+		"- s3: { bucket: lab, endpoint: \"http://127.0.0.1:9000\", region: us-east-1, prefix: mirrors/qsync, storage_class: STANDARD_IA }\n"+
+			"    cloudfront: { distribution: E2QWRUHEXAMPLE, url: https://d111111abcdef8.cloudfront.net/mirrors/qsync, signer: { key_pair_id: K2JCJMDEHXQW5F, key_file: cdn.pem } }", 1)
+	file := write(t, text)
+	got, err := LoadAgent(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Target{{S3: &S3Target{
-		Bucket: "lab", Endpoint: "http://127.0.0.1:9000", Region: "us-east-1", Prefix: "mirrors/qsync", StorageClass: "STANDARD_IA",
-	}}}
+	want := []Target{{
+		S3: &S3Target{
+			Bucket: "lab", Endpoint: "http://127.0.0.1:9000", Region: "us-east-1", Prefix: "mirrors/qsync", StorageClass: "STANDARD_IA",
+		},
+		CloudFront: &CloudFront{
+			Distribution: "E2QWRUHEXAMPLE", URL: "https://d111111abcdef8.cloudfront.net/mirrors/qsync",
+			Signer: &SigningKey{KeyPairID: "K2JCJMDEHXQW5F", KeyFile: filepath.Join(filepath.Dir(file), "cdn.pem")},
+		},
+	}}
 	if diff := cmp.Diff(want, got.Targets); diff != "" {
 		t.Error(diff)
 	}
@@ -177,6 +185,27 @@ func TestAgentFaults(t *testing.T) {
 		{"endpoint with a bucket", "- dir: { path: /srv/qsync }", "- s3: { bucket: b, endpoint: \"http://127.0.0.1:9000/b\" }", ":5: targets[0].s3.endpoint: want an http URL", "path"},
 		{"endpoint without a scheme", "- dir: { path: /srv/qsync }", "- s3: { bucket: b, endpoint: \"127.0.0.1:9000\" }", ":5: targets[0].s3.endpoint: want an http URL", "http://"},
 		{"prefix that leaves", "- dir: { path: /srv/qsync }", "- s3: { bucket: b, prefix: a/../c }", `:5: targets[0].s3.prefix: "a/../c" is not a clean path`, "mirrors"},
+		{"distribution before a directory", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n    cloudfront: { distribution: E1, url: https://d.example }",
+			":6: targets[0].cloudfront: a distribution stands before a bucket", "s3:"},
+		{"distribution without a bucket", "- dir: { path: /srv/qsync }", "- cloudfront: { distribution: E1, url: https://d.example }", ":5: targets[0]: want exactly one of dir, s3", "s3:"},
+		{"no distribution", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { url: https://d.example }", ":6: targets[0].cloudfront.distribution: is missing", ""},
+		{"distribution without a URL", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { distribution: E1 }", ":6: targets[0].cloudfront.url: is missing", ""},
+		{"distribution as an ARN", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { distribution: \"arn:aws:E1\", url: https://d.example }",
+			`:6: targets[0].cloudfront.distribution: "arn:aws:E1" is not the identifier`, "E2QWRUHEXAMPLE"},
+		{"distribution in clear text", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { distribution: E1, url: http://d.example }",
+			":6: targets[0].cloudfront.url: want an https URL", "https://d111111abcdef8"},
+		{"distribution with a password", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { distribution: E1, url: https://a:b@d.example }",
+			":6: targets[0].cloudfront.url: want an https URL of a host and a path", ""},
+		{"distribution with a query", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { distribution: E1, url: \"https://d.example/?a=b\" }",
+			":6: targets[0].cloudfront.url: want an https URL", ""},
+		{"distribution that no manifest can name", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { distribution: E1, url: https://d.example/ü }",
+			":6: targets[0].cloudfront.url: want an https URL", ""},
+		{"signer without a key", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { distribution: E1, url: https://d.example, signer: { key_pair_id: K1 } }",
+			":6: targets[0].cloudfront.signer.key_file: is missing", ""},
+		{"signer of another kind", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { distribution: E1, url: https://d.example, signer: { key_pair_id: k1, key_file: k } }",
+			`:6: targets[0].cloudfront.signer.key_pair_id: "k1" is not the identifier`, "K2JCJMDEHXQW5F"},
+		{"signer inside a target", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - s3: { bucket: b }\n    cloudfront: { distribution: E1, url: https://d.example, signer: { key_pair_id: K1, key_file: /srv/qsync/k } }",
+			":7: targets[1].cloudfront.signer.key_file: /srv/qsync/k lies in the target", "beside"},
 		{"second document", "keep: { versions: 3, days: 14 }", "keep: {}\n---\na: b", ":1: there is a second document", ""},
 		{"not YAML", "publisher: ", "publisher: [", ": line 1: did not find expected", ""},
 	} {
