@@ -156,7 +156,8 @@ func TestPrivateRefused(t *testing.T) {
 				}
 				continue
 			}
-			if permanent := (*backoff.PermanentError)(nil); err == nil || !strings.Contains(err.Error(), c.says) || !errors.As(err, &permanent) {
+			permanent := (*backoff.PermanentError)(nil)
+			if err == nil || !strings.Contains(err.Error(), c.says) || !errors.As(err, &permanent) {
 				t.Errorf("%s: %v, want for good: %q", name, err, c.says)
 				continue
 			}
