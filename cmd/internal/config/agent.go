@@ -365,12 +365,15 @@ func (a *Agent) ChannelNames() []string {
 	return names
 }
 
-func (a *Agent) setDefaults(dir string) {
-	absolute := func(p *string) {
-		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(dir, *p)
-		}
+// absolute takes a path that is not absolute from dir.
+func absolute(dir string, p *string) {
+	if *p != "" && !filepath.IsAbs(*p) {
+		*p = filepath.Join(dir, *p)
 	}
+}
+
+func (a *Agent) setDefaults(dir string) {
+	absolute := func(p *string) { absolute(dir, p) }
 	absolute(&a.Key)
 	absolute(&a.State)
 	a.TimeZone = cmp.Or(a.TimeZone, DefaultTimeZone)

@@ -271,6 +271,23 @@ func TestOperator(t *testing.T) {
 	}
 }
 
+func TestOperatorAccess(t *testing.T) {
+	key := newVerifier(t, "one.example.org")
+	file := write(t, "publishers:\n  - {name: one, url: https://one.example.org, trust: "+key+", cookie_file: cookies}\n"+
+		"  - {name: two, url: https://two.example.org, trust: "+key+", signer: {key_pair_id: K1, key_file: /k.pem}}\n"+
+		"  - {name: three, url: \"http://127.0.0.1:8080\", trust: "+key+", cookie_file: /c}\n")
+	got, err := LoadOperator(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := filepath.Join(filepath.Dir(file), "cookies"); got.Publishers[0].CookieFile != want || got.Publishers[2].CookieFile != "/c" {
+		t.Errorf("cookies in %s and %s, want %s and /c", got.Publishers[0].CookieFile, got.Publishers[2].CookieFile, want)
+	}
+	if s := got.Publishers[1].Signer; s == nil || *s != (SigningKey{KeyPairID: "K1", KeyFile: "/k.pem"}) {
+		t.Errorf("signer %+v", s)
+	}
+}
+
 func TestOperatorFaults(t *testing.T) {
 	key := newVerifier(t, "one.example.org")
 	for _, c := range []struct{ name, publisher, want string }{
@@ -282,6 +299,11 @@ func TestOperatorFaults(t *testing.T) {
 		{"no trust", "name: a, url: https://a", ":2: publishers[0].trust: is missing"},
 		{"not a key", "name: a, url: https://a, trust: abc", ":2: publishers[0].trust: "},
 		{"trust of a strange type", "name: a, url: https://a, trust: {b: c}", ":2: publishers[0].trust: a mapping: want a text or a list"},
+		{"cookies in clear text", "name: a, url: http://a, cookie_file: c, trust: " + key, ":2: publishers[0].cookie_file: it would go over the net in clear text"},
+		{"cookies for a bucket", "name: a, url: s3://a, cookie_file: c, trust: " + key, ":2: publishers[0].cookie_file: there is no web server"},
+		{"a key in clear text", "name: a, urls: [https://a, http://b], signer: {key_pair_id: K1, key_file: k}, trust: " + key, ":2: publishers[0].signer: it would go over the net"},
+		{"a key of nobody", "name: a, url: https://a, signer: {key_file: k}, trust: " + key, ":2: publishers[0].signer.key_pair_id: is missing"},
+		{"cookies and a key", "name: a, url: https://a, cookie_file: c, signer: {key_pair_id: K1, key_file: k}, trust: " + key, ":2: publishers[0]: want at most one of cookie_file, signer"},
 		{"threshold", "name: a, url: https://a, threshold: 2, trust: " + key, ":2: publishers[0].threshold: 2 of 1 keys: want 1 to 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
