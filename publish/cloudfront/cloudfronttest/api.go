@@ -28,6 +28,23 @@ type API struct {
 	resources     []*resource
 	invalidations []*invalidation
 	made          int
+	refuse        func(Request) *Error
+	deploying     bool
+}
+
+// Refuse lets the API answer what fn makes of a request, if that is not nil, in place
+// of what it would.
+func (a *API) Refuse(fn func(Request) *Error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.refuse = fn
+}
+
+// SetDeploying says whether changes are still on their way to all places.
+func (a *API) SetDeploying(deploying bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.deploying = deploying
 }
 
 // Request is one that came, whatever became of it.
@@ -109,6 +126,12 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if bad != nil {
 		refuse(http.StatusBadRequest, "MalformedInput", "%s", bad).Write(w)
 		return
+	}
+	if a.refuse != nil {
+		if err := a.refuse(req); err != nil {
+			err.Write(w)
+			return
+		}
 	}
 	a.serve(w, r, req)
 }

@@ -28,7 +28,7 @@ type kind struct {
 	missing    string // the error for one that is not there
 	configPath bool   // updates go to …/config
 	// item is one of the list.
-	item func(r *resource) *Node
+	item func(a *API, r *resource) *Node
 }
 
 func (k *kind) config() string { return k.element + "Config" }
@@ -37,8 +37,8 @@ var kinds = []*kind{
 	{
 		collection: "distribution", element: "Distribution", list: "DistributionList", id: "E",
 		identity: "CallerReference", exists: "DistributionAlreadyExists", missing: "NoSuchDistribution", configPath: true,
-		item: func(r *resource) *Node {
-			n := r.node()
+		item: func(a *API, r *resource) *Node {
+			n := a.node(r)
 			summary := New("DistributionSummary", n.Find("Id"), n.Find("ARN"), n.Find("Status"), n.Find("DomainName"), n.Find("LastModifiedTime"))
 			for _, c := range n.Find("DistributionConfig").Children {
 				if c.Name() != "CallerReference" && c.Name() != "DefaultRootObject" && c.Name() != "Logging" {
@@ -51,24 +51,26 @@ var kinds = []*kind{
 	{
 		collection: "origin-access-control", element: "OriginAccessControl", list: "OriginAccessControlList", id: "E",
 		identity: "Name", exists: "OriginAccessControlAlreadyExists", missing: "NoSuchOriginAccessControl", configPath: true,
-		item: func(r *resource) *Node {
+		item: func(_ *API, r *resource) *Node {
 			return New("OriginAccessControlSummary").with(New("Id", r.id)).with(r.config.Clone().Children...)
 		},
 	},
 	{
 		collection: "cache-policy", element: "CachePolicy", list: "CachePolicyList", id: "c0000000-0000-4000-8000-",
 		identity: "Name", exists: "CachePolicyAlreadyExists", missing: "NoSuchCachePolicy",
-		item: func(r *resource) *Node { return New("CachePolicySummary", New("Type", "custom"), r.node()) },
+		item: func(a *API, r *resource) *Node { return New("CachePolicySummary", New("Type", "custom"), a.node(r)) },
 	},
 	{
 		collection: "response-headers-policy", element: "ResponseHeadersPolicy", list: "ResponseHeadersPolicyList", id: "a0000000-0000-4000-8000-",
 		identity: "Name", exists: "ResponseHeadersPolicyAlreadyExists", missing: "NoSuchResponseHeadersPolicy",
-		item: func(r *resource) *Node { return New("ResponseHeadersPolicySummary", New("Type", "custom"), r.node()) },
+		item: func(a *API, r *resource) *Node {
+			return New("ResponseHeadersPolicySummary", New("Type", "custom"), a.node(r))
+		},
 	},
 	{
 		collection: "public-key", element: "PublicKey", list: "PublicKeyList", id: "K",
 		identity: "Name", exists: "PublicKeyAlreadyExists", missing: "NoSuchPublicKey", configPath: true,
-		item: func(r *resource) *Node {
+		item: func(_ *API, r *resource) *Node {
 			return New("PublicKeySummary", New("Id", r.id), New("Name", r.config.Get("Name")), New("CreatedTime", now()),
 				New("EncodedKey", r.config.Get("EncodedKey")), New("Comment", r.config.Get("Comment")))
 		},
@@ -76,7 +78,7 @@ var kinds = []*kind{
 	{
 		collection: "key-group", element: "KeyGroup", list: "KeyGroupList", id: "b0000000-0000-4000-8000-",
 		identity: "Name", exists: "KeyGroupAlreadyExists", missing: "NoSuchResource",
-		item: func(r *resource) *Node { return New("KeyGroupSummary", r.node()) },
+		item: func(a *API, r *resource) *Node { return New("KeyGroupSummary", a.node(r)) },
 	},
 }
 
@@ -92,10 +94,14 @@ func (r *resource) arn() string { return "arn:aws:cloudfront::" + Account + ":di
 func (r *resource) tag() string { return fmt.Sprintf("ETAG%d", r.etag) }
 
 // node is the resource as it is answered.
-func (r *resource) node() *Node {
+func (a *API) node(r *resource) *Node {
 	n := New(r.kind.element, New("Id", r.id))
 	if r.kind.collection == "distribution" {
-		n.with(New("ARN", r.arn()), New("Status", "Deployed"), New("DomainName", strings.ToLower(r.id)+".cloudfront.net"), New("InProgressInvalidationBatches", 0))
+		status := "Deployed"
+		if a.deploying {
+			status = "InProgress"
+		}
+		n.with(New("ARN", r.arn()), New("Status", status), New("DomainName", strings.ToLower(r.id)+".cloudfront.net"), New("InProgressInvalidationBatches", 0))
 	}
 	return n.with(New("LastModifiedTime", now()), New("CreatedTime", now()), r.config.Clone())
 }
@@ -245,7 +251,7 @@ func (a *API) serveResource(w http.ResponseWriter, r *http.Request, req Request,
 		respond(w, status, have.config)
 		return
 	}
-	respond(w, status, have.node())
+	respond(w, status, a.node(have))
 }
 
 func (a *API) serveList(w http.ResponseWriter, k *kind, marker string) {
@@ -259,7 +265,7 @@ func (a *API) serveList(w http.ResponseWriter, k *kind, marker string) {
 			next = items[pageSize-1].anyID()
 			break
 		}
-		items = append(items, k.item(r))
+		items = append(items, k.item(a, r))
 	}
 	l := list(k.list, items...)
 	l.with(New("Marker", marker), New("IsTruncated", next != ""))
