@@ -217,7 +217,7 @@ func TestTrouble(t *testing.T) {
 				if err != nil {
 					checkError(t, err, id, c.says, c.hint)
 				}
-				if c.is == context.Canceled && errors.Is(err, ErrLate) {
+				if errors.Is(err, context.Canceled) && errors.Is(err, ErrLate) {
 					t.Errorf("who has cancelled is told that it is late: %v", err)
 				}
 				if got := len(api.Invalidated()); got != c.ordered {

@@ -304,7 +304,7 @@ func TestCookieFileFaults(t *testing.T) {
 		"comments":        "# Netscape HTTP Cookie File\n",
 		"a word":          "hunter2\n",
 		"few fields":      "d1.example\tFALSE\t/\thunter2\n",
-		"no time":         "d1.example\tFALSE\t/\tTRUE\tsoon\thunter2\thunter2\n",
+		"no time":         "d1.example\tFALSE\t/\tTRUE\tsoon\tname\thunter2\n",
 		"two headers":     "a=b\nc=d\n",
 		"both":            "a=hunter2\nd1.example\tFALSE\t/\tTRUE\t0\ta\tb\n",
 		"both, other way": "d1.example\tFALSE\t/\tTRUE\t0\ta\tb\na=hunter2\n",

@@ -31,13 +31,13 @@ const httpOnly = "#HttpOnly_"
 
 // WriteCookies writes cookies as curl does.
 func WriteCookies(w io.Writer, cookies []*http.Cookie) error {
-	text := "# Netscape HTTP Cookie File\n"
+	lines := []string{"# Netscape HTTP Cookie File"}
 	for _, c := range cookies {
-		text += strings.Join([]string{
+		lines = append(lines, strings.Join([]string{
 			httpOnly + c.Domain, "FALSE", c.Path, "TRUE", strconv.FormatInt(c.Expires.Unix(), 10), c.Name, c.Value,
-		}, "\t") + "\n"
+		}, "\t"))
 	}
-	_, err := io.WriteString(w, text)
+	_, err := io.WriteString(w, strings.Join(lines, "\n")+"\n")
 	return err
 }
 
@@ -109,7 +109,7 @@ func parseLine(line string) (*http.Cookie, bool) {
 		return nil, false
 	}
 	seconds, err := strconv.ParseInt(field[4], 10, 64)
-	c := &http.Cookie{Domain: strings.TrimPrefix(field[0], "."), Path: field[2], Name: field[5], Value: field[6]}
+	c := &http.Cookie{Domain: strings.TrimPrefix(field[0], "."), Path: field[2], Name: field[5], Value: field[6]} //nolint:gosec // it is sent, and not set
 	if seconds > 0 {
 		c.Expires = time.Unix(seconds, 0)
 	}
@@ -165,7 +165,7 @@ func belongs(c *http.Cookie, u *url.URL) bool {
 	host := strings.ToLower(u.Hostname())
 	domain := strings.ToLower(c.Domain)
 	parent, subdomains := strings.CutPrefix(domain, ".")
-	if host != parent && !(subdomains && strings.HasSuffix(host, domain)) {
+	if host != parent && (!subdomains || !strings.HasSuffix(host, domain)) {
 		return false
 	}
 	below := strings.TrimSuffix(u.EscapedPath(), "/") + "/"

@@ -85,6 +85,15 @@ func parseKey(b []byte) (*rsa.PrivateKey, error) {
 	return private, nil
 }
 
+// Public is the public half in PEM, as CloudFront wants it.
+func (k *Key) Public() (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(&k.private.PublicKey)
+	if err != nil {
+		return "", fmt.Errorf("write the public half of the key %s of the CDN: %w", k.id, err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), nil
+}
+
 // URLs signs URLs.
 func (k *Key) URLs() *sign.URLSigner { return sign.NewURLSigner(k.id, k.private) }
 

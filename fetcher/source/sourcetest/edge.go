@@ -127,7 +127,7 @@ type policy struct {
 		Condition struct {
 			DateLessThan    *epoch
 			DateGreaterThan *epoch
-			IpAddress       *struct { //nolint:revive // CloudFront's spelling
+			IpAddress       *struct {
 				SourceIP string `json:"AWS:SourceIp"`
 			}
 		}

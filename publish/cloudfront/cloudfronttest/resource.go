@@ -2,6 +2,7 @@ package cloudfronttest
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -163,11 +164,18 @@ func (a *API) State() map[string]map[string]*Node {
 func (a *API) Tags(id string) map[string]string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.find("distribution", id).tags
+	return maps.Clone(a.find("distribution", id).tags)
+}
+
+// Untag takes a tag from a distribution.
+func (a *API) Untag(id, key string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.find("distribution", id).tags, key)
 }
 
 // settle is a configuration as CloudFront keeps it: it fills in what was left out,
-// and orders methods as it likes.
+// and has an order of its own.
 func settle(config *Node) *Node {
 	config = config.Clone()
 	config.Walk(func(n *Node) {
@@ -176,20 +184,26 @@ func settle(config *Node) *Node {
 		}
 	})
 	if config.Name() == "DistributionConfig" {
-		for name, text := range map[string]string{"WebACLId": "", "HttpVersion": "http2", "PriceClass": "PriceClass_All", "Staging": "false", "IsIPV6Enabled": "false"} {
-			if config.Find(name) == nil {
-				config.Set(name, text)
-			}
-		}
+		config.fill("HttpVersion", "http2", "IsIPV6Enabled", "false", "PriceClass", "PriceClass_All", "Staging", "false", "WebACLId", "")
 		for _, o := range config.Find("Origins/Items").Children {
-			for name, text := range map[string]string{"OriginPath": "", "ConnectionAttempts": "3", "ConnectionTimeout": "10"} {
-				if o.Find(name) == nil {
-					o.Set(name, text)
-				}
-			}
+			o.fill("ConnectionAttempts", "3", "ConnectionTimeout", "10", "OriginPath", "")
 		}
 	}
+	config.Walk(func(n *Node) {
+		if n.Name() != "Items" {
+			slices.SortStableFunc(n.Children, func(a, b *Node) int { return strings.Compare(a.Name(), b.Name()) })
+		}
+	})
 	return config
+}
+
+// fill sets what is not there: names and texts in turn.
+func (n *Node) fill(settings ...string) {
+	for i := 0; i < len(settings); i += 2 {
+		if n.Find(settings[i]) == nil {
+			n.Set(settings[i], settings[i+1])
+		}
+	}
 }
 
 // pageSize is how many CloudFront lists at once. The real number is a hundred.
@@ -382,9 +396,7 @@ func (a *API) serveTags(w http.ResponseWriter, r *http.Request, req Request) {
 		if have.tags == nil {
 			have.tags = map[string]string{}
 		}
-		for key, value := range readTags(req.Body) {
-			have.tags[key] = value
-		}
+		maps.Copy(have.tags, readTags(req.Body))
 		respond(w, http.StatusNoContent, nil)
 		return
 	}
