@@ -30,18 +30,18 @@ func (s *setup) settleBucket(ctx context.Context, place *Bucket, readersPay bool
 	if err := s.findBucket(ctx, b); err != nil {
 		return nil, err
 	}
-	payer := types.PayerBucketOwner
+	shut := func() error { return s.settlePublicAccess(ctx, b, readersPay) }
+	// What keeps a policy from opening the bucket goes when the readers pay, and comes
+	// before they do not any more.
+	pay := []func() error{shut, func() error { return s.settlePayer(ctx, b, types.PayerBucketOwner) }}
 	if readersPay {
-		payer = types.PayerRequester
+		pay = []func() error{func() error { return s.settlePayer(ctx, b, types.PayerRequester) }, shut}
 	}
-	for _, settle := range []func() error{
+	for _, settle := range append([]func() error{
 		func() error { return s.settleTag(ctx, b) },
 		func() error { return s.settleOwnership(ctx, b) },
 		func() error { return s.settleLifecycle(ctx, b) },
-		func() error { return s.settlePayer(ctx, b, payer) },
-		// After the payer: it is what keeps a policy from opening the bucket.
-		func() error { return s.settlePublicAccess(ctx, b, readersPay) },
-	} {
+	}, pay...) {
 		if err := settle(); err != nil {
 			return nil, err
 		}

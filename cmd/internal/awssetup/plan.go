@@ -60,6 +60,9 @@ const (
 // the names of CloudFront's policies have none.
 var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$`)
 
+// maxName is the longest that CloudFront takes for an origin access control.
+const maxName = 64
+
 // certificateARN is one that CloudFront takes: it lies in us-east-1.
 var certificateARN = regexp.MustCompile(`^arn:aws[a-z-]*:acm:us-east-1:[0-9]{12}:certificate/[0-9a-f-]+$`)
 
@@ -81,6 +84,8 @@ func (p *Plan) Check() error {
 		}
 	}
 	switch {
+	case p.CDN != nil && len(p.name()) > maxName:
+		return fmt.Errorf("bucket name %s: want %d characters at most, of which CloudFront's names begin", p.CDN.Name, maxName-len("qsync-"))
 	case p.CDN != nil && p.Raw != nil && p.CDN.Name == p.Raw.Name:
 		return fmt.Errorf("bucket %s cannot be both: CloudFront is nobody who could pay", p.CDN.Name)
 	case p.PriceClass != "" && p.priceClass() == "":

@@ -181,6 +181,23 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// TestTurnedRound: a bucket whose readers paid becomes one that is private, and the
+// other way round. On no way is it open at its owner's cost.
+func TestTurnedRound(t *testing.T) {
+	a := awstest.New(t)
+	b := &Bucket{Name: "polka", Region: "us-east-1"}
+	for _, p := range []*Plan{{Raw: b}, {CDN: b}, {Raw: b}, {CDN: b}} {
+		mustRun(t, p, Options{})
+		policy := a.Bucket("polka").Settings["policy"]
+		if private := !strings.Contains(policy, `"AWS":"*"`); private != (p.CDN != nil) {
+			t.Errorf("%+v: the policy is %s", p, policy)
+		}
+	}
+	if exposed := a.Exposed(); exposed != nil {
+		t.Errorf("open at the owner's cost: %s", exposed)
+	}
+}
+
 func TestBucketElsewhere(t *testing.T) {
 	for name, c := range map[string]struct {
 		bucket     *awstest.Bucket
@@ -232,6 +249,7 @@ func TestPlanCheck(t *testing.T) {
 		{func(p *Plan) { p.CDN, p.Raw = nil, nil }, "there is no bucket"},
 		{func(p *Plan) { p.CDN.Name = "polka.cdn" }, `bucket name "polka.cdn"`},
 		{func(p *Plan) { p.Raw.Name = "P" }, `bucket name "P"`},
+		{func(p *Plan) { p.CDN.Name = strings.Repeat("p", 59) }, "want 58 characters at most"},
 		{func(p *Plan) { p.Raw.Name = p.CDN.Name }, "cannot be both"},
 		{func(p *Plan) { p.Raw.Region = "" }, "bucket polka-raw has no region"},
 		{func(p *Plan) { p.PriceClass = "300" }, "want one of 100, 200, all"},
