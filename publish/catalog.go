@@ -14,6 +14,7 @@ const catalogName = manifest.CatalogKey
 func (p *Publisher) catalog() *pointer[*manifest.Catalog] {
 	return &pointer[*manifest.Catalog]{
 		key:      manifest.CatalogKey,
+		swapped:  p.swapped,
 		name:     catalogName,
 		open:     func(note []byte) (*manifest.Catalog, error) { return p.Policy.OpenCatalog(note, p.now()) },
 		sequence: func(c *manifest.Catalog) int64 { return c.Sequence },

@@ -10,6 +10,7 @@ import (
 func (p *Publisher) head(channel string) *pointer[*manifest.Head] {
 	return &pointer[*manifest.Head]{
 		key:      manifest.HeadKey(channel),
+		swapped:  p.swapped,
 		name:     channel,
 		open:     func(note []byte) (*manifest.Head, error) { return p.Policy.OpenHead(note, channel, p.now()) },
 		sequence: func(h *manifest.Head) int64 { return h.Sequence },
@@ -68,7 +69,8 @@ func (p *Publisher) rewriteHead(ctx context.Context, channel string, edit func(p
 	})
 }
 
-func (p *Publisher) renew(ctx context.Context, channel string) error {
+// signAgain signs the head and the catalog of a channel that this process has locked.
+func (p *Publisher) signAgain(ctx context.Context, channel string) error {
 	head, err := p.levelHead(ctx, channel)
 	if err != nil {
 		return err

@@ -30,8 +30,9 @@ type Root struct {
 
 func (p *Publisher) keys(root trust.Policy) *pointer[*manifest.Keys] {
 	return &pointer[*manifest.Keys]{
-		key:  manifest.KeysKey,
-		name: keysName,
+		key:     manifest.KeysKey,
+		swapped: p.swapped,
+		name:    keysName,
 		open: func(note []byte) (*manifest.Keys, error) {
 			_, keys, err := root.Certify(note, p.now())
 			return keys, err
@@ -62,6 +63,12 @@ func (p *Publisher) Keys(ctx context.Context, root trust.Policy) ([]*manifest.Ke
 // A list together with an error says that a target behind the first one does not
 // have it yet: Certify again.
 func (p *Publisher) Certify(ctx context.Context, root Root, edit func(present *manifest.Keys) (verifierKeys []string, err error)) (*manifest.Keys, error) {
+	op := p.operation()
+	defer op.invalidate(ctx)
+	return op.certify(ctx, root, edit)
+}
+
+func (p *Publisher) certify(ctx context.Context, root Root, edit func(present *manifest.Keys) ([]string, error)) (*manifest.Keys, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
@@ -203,11 +210,12 @@ func unadopted[T signedText](ctx context.Context, p *Publisher, narrow, wide *po
 // Signers, so that the Policy accepts them. Former trusts the keys that have
 // signed them so far too. The channels are what Unadopted has returned.
 func (p *Publisher) Adopt(ctx context.Context, former trust.Policy, channels []string) error {
-	wide := *p
+	wide := p.operation()
+	defer wide.invalidate(ctx)
 	wide.Policy = former
 	var errs []error
 	for _, channel := range channels {
-		errs = append(errs, wide.Renew(ctx, channel))
+		errs = append(errs, wide.renew(ctx, channel))
 	}
 	return errors.Join(errs...)
 }

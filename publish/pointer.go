@@ -14,7 +14,8 @@ import (
 // those who fetch anything else is an attack.
 type pointer[T signedText] struct {
 	key      string
-	name     string // of its sequence in the state directory
+	swapped  map[string]bool // see Publisher
+	name     string          // of its sequence in the state directory
 	open     func(note []byte) (T, error)
 	sequence func(T) int64
 	// lacks reports whether a target does not hold what a value names, and is to
@@ -94,12 +95,21 @@ func (k *pointer[T]) advance(ctx context.Context, t Target, to standing[T]) erro
 			return err
 		}
 		err = t.Swap(ctx, k.key, s.tag, to.note)
+		k.noteSwap(err)
 		if err == nil {
 			return nil
 		}
 		if !errors.Is(err, ErrConflict) || try == maxSwaps {
 			return fmt.Errorf("bring %s on %s to sequence %d: %w", k.key, t, to.sequence, err)
 		}
+	}
+}
+
+// noteSwap notes for the caches that the pointer is another one, or may be: an
+// error other than a conflict does not say that nothing happened.
+func (k *pointer[T]) noteSwap(err error) {
+	if !errors.Is(err, ErrConflict) {
+		k.swapped[k.key] = true
 	}
 }
 
@@ -130,6 +140,7 @@ func rewrite[T signedText](ctx context.Context, p *Publisher, k *pointer[T], edi
 				err = nil
 			}
 		}
+		k.noteSwap(err)
 		if errors.Is(err, ErrConflict) && try < maxSwaps {
 			continue
 		}

@@ -73,21 +73,30 @@ func (p *Publisher) Prune(ctx context.Context, keep map[string]Keep, grace time.
 		}
 		defer lock.Unlock()
 	}
-	for _, channel := range channels {
-		dropped, err := p.drop(ctx, channel, keep[channel], dryRun)
-		for _, v := range dropped {
-			report.Dropped = append(report.Dropped, Dropped{channel, v.Version})
-		}
-		if err != nil {
-			return report, fmt.Errorf("prune %s: %w", channel, err)
-		}
-	}
 	var err error
+	if report.Dropped, err = p.dropAll(ctx, channels, keep, dryRun); err != nil {
+		return report, err
+	}
 	s := &sweep{p: p, cutoff: cutoff, dryRun: dryRun}
 	if report.Deleted, err = s.run(ctx); err != nil {
 		return report, fmt.Errorf("prune: %w", err)
 	}
 	return report, nil
+}
+
+func (p *Publisher) dropAll(ctx context.Context, channels []string, keep map[string]Keep, dryRun bool) (all []Dropped, err error) {
+	op := p.operation()
+	defer op.invalidate(ctx)
+	for _, channel := range channels {
+		dropped, err := op.drop(ctx, channel, keep[channel], dryRun)
+		for _, v := range dropped {
+			all = append(all, Dropped{channel, v.Version})
+		}
+		if err != nil {
+			return all, fmt.Errorf("prune %s: %w", channel, err)
+		}
+	}
+	return all, nil
 }
 
 // drop takes versions out of the head of a channel and returns them, along with

@@ -9,7 +9,7 @@
 //	Put     store segments on every target; what is there already is not sent again
 //	Commit  store index and manifest, check every new object as a stranger would,
 //	        sign the head, swap it on the first target (this decides), then on the
-//	        others, then the catalog
+//	        others, then the catalog; let the caches forget the old ones
 //
 // A crash before the swap leaves objects that nobody names, which Prune removes
 // after a while. A crash after it leaves targets behind the first one, and the
@@ -46,6 +46,8 @@ type Publisher struct {
 	// Targets are the locations. The first one decides races: agents that share
 	// a channel must list the same one first. It cannot be one of [Files].
 	Targets []Target
+	// Caches stand before the targets, and are told what has changed there.
+	Caches []Cache
 	// Signers sign heads and catalogs, all of them each time.
 	Signers []note.Signer
 	// Policy is what those who fetch trust. What the targets hold must satisfy
@@ -59,6 +61,8 @@ type Publisher struct {
 	Now func() time.Time
 	// Log may be nil.
 	Log *slog.Logger
+
+	swapped map[string]bool // keys, by this operation; nil outside of one
 }
 
 // Begin starts a run on a channel: it locks the channel, verifies what the
@@ -69,8 +73,10 @@ func (p *Publisher) Begin(ctx context.Context, channel string) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Run{p: p, channel: channel, lock: lock, put: map[manifest.Digest]putObject{}}
-	if err := r.load(ctx); err != nil {
+	r := &Run{p: p.operation(), channel: channel, lock: lock, put: map[manifest.Digest]putObject{}}
+	err = r.load(ctx)
+	r.p.invalidate(ctx)
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("begin to publish %s: %w", channel, err), r.Close())
 	}
 	return r, nil
@@ -79,12 +85,18 @@ func (p *Publisher) Begin(ctx context.Context, channel string) (*Run, error) {
 // Renew signs the head and the catalog of a channel again, with a new expiry
 // and nothing else changed.
 func (p *Publisher) Renew(ctx context.Context, channel string) error {
+	op := p.operation()
+	defer op.invalidate(ctx)
+	return op.renew(ctx, channel)
+}
+
+func (p *Publisher) renew(ctx context.Context, channel string) error {
 	lock, err := p.lock(channel)
 	if err != nil {
 		return err
 	}
 	defer lock.Unlock()
-	if err := p.renew(ctx, channel); err != nil {
+	if err := p.signAgain(ctx, channel); err != nil {
 		return fmt.Errorf("renew %s: %w", channel, err)
 	}
 	return nil

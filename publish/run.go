@@ -140,6 +140,7 @@ func (r *Run) store(ctx context.Context, o object, body []byte) (sent bool, err 
 // failed, and the next Begin finishes that.
 func (r *Run) Commit(ctx context.Context, m *manifest.Manifest, x *manifest.Index) (Receipt, error) {
 	receipt, err := r.commit(ctx, m, x)
+	r.p.invalidate(ctx)
 	switch {
 	case err == nil:
 		return receipt, nil

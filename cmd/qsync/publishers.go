@@ -11,7 +11,6 @@ import (
 	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/cmd/internal/term"
 	"github.com/qsync/qsync/fetcher"
-	"github.com/qsync/qsync/fetcher/source"
 	"github.com/qsync/qsync/manifest/trust"
 )
 
@@ -23,6 +22,8 @@ type publisherOptions struct {
 	threshold  int
 
 	allowRequesterPays bool
+	cookieFile         string
+	signURLs           string // KEY_PAIR_ID:KEY_FILE
 }
 
 func (o *publisherOptions) addFlags(cmd *cobra.Command) {
@@ -32,7 +33,11 @@ func (o *publisherOptions) addFlags(cmd *cobra.Command) {
 	flags.StringArrayVar(&o.trust, "trust", nil, "verifier `KEY` that must have signed; may be repeated (default: the configured publisher's)")
 	flags.IntVar(&o.threshold, "threshold", 0, "how many of the keys, `N`, must have signed (default 1)")
 	flags.BoolVar(&o.allowRequesterPays, "allow-requester-pays", false, "agree that your account is billed for what is read from an s3://… bucket whose owner asks for that")
+	flags.StringVar(&o.cookieFile, "cookie-file", "", "`FILE` of cookies that let you in, as the publisher gives it out or curl writes it")
+	flags.StringVar(&o.signURLs, "sign-urls", "", "sign each URL with the key in `KEY_PAIR_ID:KEY_FILE`, for a CloudFront distribution that lets in who has it")
+	cmd.MarkFlagsMutuallyExclusive("cookie-file", "sign-urls")
 	term.Must(cmd.MarkFlagFilename("config", "yaml"))
+	term.Must(cmd.MarkFlagFilename("cookie-file"))
 }
 
 // publisher is somebody whose snapshots can be asked for.
@@ -56,6 +61,9 @@ func (o *publisherOptions) publishers(log *slog.Logger) ([]publisher, error) {
 		return nil, err
 	}
 	chosen, err := o.choose(conf.Publishers)
+	if err == nil {
+		chosen, err = o.overrideAccess(chosen)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +73,6 @@ func (o *publisherOptions) publishers(log *slog.Logger) ([]publisher, error) {
 			return nil, err
 		}
 	}
-	consent := source.Options{AllowRequesterPays: o.allowRequesterPays}
 	var all []publisher
 	for _, p := range chosen {
 		policy, err := trust.NewPolicy(p.Trust, p.Threshold)
@@ -73,12 +80,8 @@ func (o *publisherOptions) publishers(log *slog.Logger) ([]publisher, error) {
 			return nil, &term.UsageError{Err: err}
 		}
 		r := &fetcher.Repository{Policy: policy, Marks: marks, Log: log}
-		for _, url := range p.Sources() {
-			s, err := consent.Open(url)
-			if err != nil {
-				return nil, &term.UsageError{Err: err}
-			}
-			r.Sources = append(r.Sources, s)
+		if r.Sources, err = o.open(&p); err != nil {
+			return nil, err
 		}
 		name := p.Name
 		if name == "" {
@@ -113,6 +116,7 @@ func (o *publisherOptions) choose(configured []config.Publisher) ([]config.Publi
 		}
 		if p.Name = configured[0].Name; len(o.from) == 0 {
 			p.URLs = configured[0].Sources()
+			p.CookieFile, p.Signer = configured[0].CookieFile, configured[0].Signer
 		} else {
 			p.Trust, p.Threshold = configured[0].Trust, configured[0].Threshold
 		}

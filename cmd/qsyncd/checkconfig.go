@@ -37,7 +37,16 @@ type configEvent struct {
 	State     string          `json:"state"`
 	HeadTTL   float64         `json:"head_ttl_seconds"`
 	Targets   []string        `json:"targets"`
+	CDN       []cdnConfig     `json:"cdn,omitempty"`
 	Channels  []channelConfig `json:"channels"`
+}
+
+// cdnConfig is a distribution before a target.
+type cdnConfig struct {
+	Target       string `json:"target"`
+	Distribution string `json:"distribution"`
+	URL          string `json:"url"`
+	Private      bool   `json:"private"` // it serves those only who are let in
 }
 
 // channelConfig is what will happen to a channel. Where a field is empty, nothing
@@ -72,6 +81,9 @@ func checkConfig(out *term.Output, configFile string) error {
 	}
 	for _, t := range cfg.Targets {
 		e.Targets = append(e.Targets, t.String())
+		if c := t.CloudFront; c != nil {
+			e.CDN = append(e.CDN, cdnConfig{t.String(), c.Distribution, c.URL, c.Signer != nil})
+		}
 	}
 	for i := range cfg.Channels {
 		c, err := describeChannel(cfg, &cfg.Channels[i], time.Now())
@@ -118,6 +130,13 @@ func printConfig(out *term.Output, cfg *config.Agent, e configEvent) {
 	out.Result("ok: %s", e.File)
 	out.Result("  publisher  %s, signs with %s for %s at a time", e.Publisher, e.Key, term.Span(time.Duration(cfg.HeadTTL)))
 	out.Result("  targets    %s", strings.Join(e.Targets, ", "))
+	for _, c := range e.CDN {
+		readers := "everybody"
+		if c.Private {
+			readers = "those who are let in"
+		}
+		out.Result("  cdn        %s, CloudFront distribution %s before %s, for %s", c.URL, c.Distribution, c.Target, readers)
+	}
 	out.Result("  state      %s", e.State)
 	for i, c := range e.Channels {
 		out.Result("%s", c.Name)

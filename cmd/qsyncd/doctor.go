@@ -25,7 +25,8 @@ func doctorCommand() *cobra.Command {
 		Short: "Check that this machine can do what the configuration says",
 		Long: `Check that this machine can do what the configuration says, of one channel or of
 all. Nothing is published and the node is not touched: a few bytes are written to each
-target and deleted, and files of its own are forked beside the database.
+target and deleted, a CloudFront distribution forgets its catalog, and files of its own
+are forked beside the database.
 
 Each line says ok, warn or fail, and below it what to do. Any fail makes it an error.
 Root checks with the rights that the agent has: those of the owner of the state

@@ -27,6 +27,9 @@ func (d *doctor) checkTargets(ctx context.Context, cfg *config.Agent) {
 	}
 	for i, t := range p.Targets {
 		d.checkTarget(ctx, cfg, p, t)
+		if c := cfg.Targets[i].CloudFront; c != nil {
+			d.checkCloudFront(ctx, cfg, p, t, c)
+		}
 		if place := cfg.Targets[i].Dir; place != nil {
 			d.checkTargetRoom(place.Path)
 		}

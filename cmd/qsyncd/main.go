@@ -18,6 +18,6 @@ func command() *cobra.Command {
 	}
 	root.AddCommand(runCommand(), statusCommand())
 	root.AddCommand(checkConfigCommand(), doctorCommand())
-	root.AddCommand(keysCommand(), publishCommand(), pruneCommand(), serveCommand(), guardCommand())
+	root.AddCommand(keysCommand(), publishCommand(), pruneCommand(), serveCommand(), cookiesCommand(), setupCommand(), guardCommand())
 	return root
 }

@@ -14,11 +14,14 @@ import (
 // who has not agreed. Errors that wrap it wrap [fetcher.ErrConsent] too.
 var ErrRequesterPays = errors.New("the requester would pay")
 
-// Options say what the user agreed to.
+// Options say what the user agreed to, and what opens a place that is private.
 type Options struct {
 	// AllowRequesterPays lets a bucket's owner have the user billed for what is
 	// read. Without it no request ever offers to pay.
 	AllowRequesterPays bool
+	// Access opens a web server that lets only some in. It goes to the host of the
+	// URL and to no other, and by https only.
+	Access Access
 }
 
 // Open makes the source for a URL without any consent of the user: see
@@ -44,7 +47,14 @@ func (o Options) Open(rawURL string) (fetcher.Source, error) {
 	}
 	switch u.Scheme {
 	case "http", "https":
-		return newHTTP(u)
+		h, err := newHTTP(u)
+		if err == nil && o.Access.given() {
+			err = h.open(o.Access)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return h, nil
 	case "s3":
 		return newS3(u, o)
 	case "file":

@@ -22,6 +22,7 @@ import (
 type httpSource struct {
 	base   *url.URL
 	client *http.Client
+	access Access
 	// stall is how long a stream may stand still.
 	stall time.Duration
 }
@@ -148,6 +149,7 @@ func (h *httpSource) request(ctx context.Context, key, byteRange string, check f
 		if err = check(resp); err == nil {
 			return newStallReader(resp.Body, cancel, h.stall), nil
 		}
+		err = h.access.explain(resp, err)
 		_ = resp.Body.Close()
 	}
 	cancel()

@@ -79,6 +79,16 @@ func Chopsticks(t testing.TB) string {
 	return path
 }
 
+// CFNLint returns the directory that scripts/cfnlint/install makes.
+func CFNLint(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(repository(), ".cache", "cfn-lint-1.9.7")
+	if _, err := os.Stat(path); err != nil {
+		missing(t, "cfn-lint is not installed: run scripts/cfnlint/install (it needs node and npm)")
+	}
+	return path
+}
+
 // PebbleNode builds scripts/testnode and returns the program's path. The build
 // is cached by the go command; it needs nothing that the test itself does not.
 func PebbleNode(t testing.TB) string {

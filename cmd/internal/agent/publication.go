@@ -337,5 +337,6 @@ func (p *Publication) manifest(taken *snapshot.Result) *manifest.Manifest {
 			BlocksPruning: c.Database.BlocksPruning,
 			VersionFiles:  taken.VersionFiles,
 		},
+		Locations: locations(p.Config.Targets),
 	}
 }

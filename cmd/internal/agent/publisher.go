@@ -11,6 +11,7 @@ import (
 	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/manifest/trust"
 	"github.com/qsync/qsync/publish"
+	"github.com/qsync/qsync/publish/cloudfront"
 	"github.com/qsync/qsync/publish/dir"
 	"github.com/qsync/qsync/publish/s3"
 )
@@ -39,6 +40,13 @@ func NewPublisher(a *config.Agent, log *slog.Logger) (*publish.Publisher, error)
 			return nil, err
 		}
 		p.Targets = append(p.Targets, target)
+		if t.CloudFront != nil {
+			cache, err := cloudfront.New(cloudfront.Options{Distribution: t.CloudFront.Distribution, URL: t.CloudFront.URL})
+			if err != nil {
+				return nil, err
+			}
+			p.Caches = append(p.Caches, cache)
+		}
 	}
 	return p, nil
 }

@@ -49,7 +49,7 @@ type Agent struct {
 	Channels []Channel `yaml:"channels"`
 }
 
-// Target is one place. Exactly one of its keys is given.
+// Target is one place. Exactly one of dir and s3 is given.
 type Target struct {
 	// Dir is a directory that some web server, or `qsyncd serve`, serves.
 	Dir *DirTarget `yaml:"dir"`
@@ -59,6 +59,10 @@ type Target struct {
 	// AWS's tools take them, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,
 	// AWS_PROFILE, or the role of the machine.
 	S3 *S3Target `yaml:"s3"`
+
+	// CloudFront is a distribution that stands before the bucket of s3: those who
+	// fetch read from there.
+	CloudFront *CloudFront `yaml:"cloudfront"`
 }
 
 // HasFiles reports whether the target's layout is files.
@@ -386,12 +390,15 @@ func (a *Agent) ChannelNames() []string {
 	return names
 }
 
-func (a *Agent) setDefaults(dir string) {
-	absolute := func(p *string) {
-		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(dir, *p)
-		}
+// absolute takes a path that is not absolute from dir.
+func absolute(dir string, p *string) {
+	if *p != "" && !filepath.IsAbs(*p) {
+		*p = filepath.Join(dir, *p)
 	}
+}
+
+func (a *Agent) setDefaults(dir string) {
+	absolute := func(p *string) { absolute(dir, p) }
 	absolute(&a.Key)
 	absolute(&a.State)
 	a.TimeZone = cmp.Or(a.TimeZone, DefaultTimeZone)
@@ -404,6 +411,9 @@ func (a *Agent) setDefaults(dir string) {
 		}
 		if t := a.Targets[i].S3; t != nil {
 			t.Layout = cmp.Or(t.Layout, LayoutSegments)
+		}
+		if c := a.Targets[i].CloudFront; c != nil && c.Signer != nil {
+			absolute(&c.Signer.KeyFile)
 		}
 	}
 	for i := range a.Channels {

@@ -83,10 +83,18 @@ func (t *Target) check(d *document, key string) error {
 	switch {
 	case (t.Dir == nil) == (t.S3 == nil):
 		return d.fault(key, "write dir: {path: /srv/qsync}, or s3: {bucket: snapshots, region: eu-central-1}", "want exactly one of dir, s3")
+	case t.Dir != nil && t.CloudFront != nil:
+		return d.fault(key+".cloudfront", "write it beside s3:", "a distribution stands before a bucket, not before a directory")
 	case t.Dir != nil:
 		return cmp.Or(d.required(key+".dir", map[string]string{"path": t.Dir.Path}), d.layout(key+".dir.layout", t.Dir.Layout))
 	}
-	return cmp.Or(t.S3.check(d, key+".s3"), d.layout(key+".s3.layout", t.S3.Layout))
+	if err := cmp.Or(t.S3.check(d, key+".s3"), d.layout(key+".s3.layout", t.S3.Layout)); err != nil || t.CloudFront == nil {
+		return err
+	}
+	if t.HasFiles() || t.S3.RequesterPays {
+		return d.fault(key+".cloudfront", "put it before a bucket of segments whose owner pays", "CloudFront reads from no bucket whose readers pay, and raw files are for other tools")
+	}
+	return t.CloudFront.check(d, key+".cloudfront")
 }
 
 func (d *document) layout(key, value string) error {
@@ -314,6 +322,11 @@ func (a *Agent) checkApart(d *document, key string, c *Channel) error {
 // all that is there.
 func (a *Agent) checkPrivate(d *document) error {
 	private := map[string]string{"key": a.Key, "state": a.State}
+	for i, t := range a.Targets {
+		if t.CloudFront != nil && t.CloudFront.Signer != nil {
+			private[fmt.Sprintf("targets[%d].cloudfront.signer.key_file", i)] = t.CloudFront.Signer.KeyFile
+		}
+	}
 	for i, c := range a.Channels {
 		private[fmt.Sprintf("channels[%d].database.path", i)] = c.Database.Path
 	}

@@ -40,16 +40,24 @@ channels:
 func TestTargets(t *testing.T) {
 	text := strings.Replace(agentYAML, "- dir: { path: /srv/qsync }",
 		"- s3: { bucket: lab, endpoint: \"http://127.0.0.1:9000\", region: us-east-1, prefix: mirrors/qsync, storage_class: STANDARD_IA }\n"+
+			"    cloudfront: { distribution: E2QWRUHEXAMPLE, url: https://d111111abcdef8.cloudfront.net/mirrors/qsync, signer: { key_pair_id: K2JCJMDEHXQW5F, key_file: cdn.pem } }\n"+
 			"  - s3: { bucket: raw, layout: files, requester_pays: true }\n  - dir: { path: /srv/raw, layout: files }", 1)
-	got, err := LoadAgent(write(t, text))
+	file := write(t, text)
+	got, err := LoadAgent(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []Target{
-		{S3: &S3Target{
-			Bucket: "lab", Endpoint: "http://127.0.0.1:9000", Region: "us-east-1", Prefix: "mirrors/qsync", StorageClass: "STANDARD_IA",
-			Layout: "segments",
-		}},
+		{
+			S3: &S3Target{
+				Bucket: "lab", Endpoint: "http://127.0.0.1:9000", Region: "us-east-1", Prefix: "mirrors/qsync", StorageClass: "STANDARD_IA",
+				Layout: "segments",
+			},
+			CloudFront: &CloudFront{
+				Distribution: "E2QWRUHEXAMPLE", URL: "https://d111111abcdef8.cloudfront.net/mirrors/qsync",
+				Signer: &SigningKey{KeyPairID: "K2JCJMDEHXQW5F", KeyFile: filepath.Join(filepath.Dir(file), "cdn.pem")},
+			},
+		},
 		{S3: &S3Target{Bucket: "raw", Layout: "files", RequesterPays: true}},
 		{Dir: &DirTarget{Path: "/srv/raw", Layout: "files"}},
 	}
@@ -187,6 +195,27 @@ func TestAgentFaults(t *testing.T) {
 		{"endpoint with a bucket", "- dir: { path: /srv/qsync }", "- s3: { bucket: b, endpoint: \"http://127.0.0.1:9000/b\" }", ":5: targets[0].s3.endpoint: want an http URL", "path"},
 		{"endpoint without a scheme", "- dir: { path: /srv/qsync }", "- s3: { bucket: b, endpoint: \"127.0.0.1:9000\" }", ":5: targets[0].s3.endpoint: want an http URL", "http://"},
 		{"prefix that leaves", "- dir: { path: /srv/qsync }", "- s3: { bucket: b, prefix: a/../c }", `:5: targets[0].s3.prefix: "a/../c" is not a clean path`, "mirrors"},
+		{"distribution before a directory", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n    cloudfront: { distribution: E1, url: https://d.example }",
+			":6: targets[0].cloudfront: a distribution stands before a bucket", "s3:"},
+		{"distribution without a bucket", "- dir: { path: /srv/qsync }", "- cloudfront: { distribution: E1, url: https://d.example }", ":5: targets[0]: want exactly one of dir, s3", "s3:"},
+		{"no distribution", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { url: https://d.example }", ":6: targets[0].cloudfront.distribution: is missing", ""},
+		{"distribution without a URL", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { distribution: E1 }", ":6: targets[0].cloudfront.url: is missing", ""},
+		{"distribution as an ARN", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { distribution: \"arn:aws:E1\", url: https://d.example }",
+			`:6: targets[0].cloudfront.distribution: "arn:aws:E1" is not the identifier`, "E2QWRUHEXAMPLE"},
+		{"distribution in clear text", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { distribution: E1, url: http://d.example }",
+			":6: targets[0].cloudfront.url: want an https URL", "https://d111111abcdef8"},
+		{"distribution with a password", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { distribution: E1, url: https://a:b@d.example }",
+			":6: targets[0].cloudfront.url: want an https URL of a host and a path", ""},
+		{"distribution with a query", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { distribution: E1, url: \"https://d.example/?a=b\" }",
+			":6: targets[0].cloudfront.url: want an https URL", ""},
+		{"distribution that no manifest can name", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { distribution: E1, url: https://d.example/ü }",
+			":6: targets[0].cloudfront.url: want an https URL", ""},
+		{"signer without a key", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { distribution: E1, url: https://d.example, signer: { key_pair_id: K1 } }",
+			":6: targets[0].cloudfront.signer.key_file: is missing", ""},
+		{"signer of another kind", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { distribution: E1, url: https://d.example, signer: { key_pair_id: k1, key_file: k } }",
+			`:6: targets[0].cloudfront.signer.key_pair_id: "k1" is not the identifier`, "K2JCJMDEHXQW5F"},
+		{"signer inside a target", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - s3: { bucket: b }\n    cloudfront: { distribution: E1, url: https://d.example, signer: { key_pair_id: K1, key_file: /srv/qsync/k } }",
+			":7: targets[1].cloudfront.signer.key_file: /srv/qsync/k lies in the target", "beside"},
 		{"second document", "keep: { versions: 3, days: 14 }", "keep: {}\n---\na: b", ":1: there is a second document", ""},
 		{"not YAML", "publisher: ", "publisher: [", ": line 1: did not find expected", ""},
 	} {
@@ -252,6 +281,23 @@ func TestOperator(t *testing.T) {
 	}
 }
 
+func TestOperatorAccess(t *testing.T) {
+	key := newVerifier(t, "one.example.org")
+	file := write(t, "publishers:\n  - {name: one, url: https://one.example.org, trust: "+key+", cookie_file: cookies}\n"+
+		"  - {name: two, url: https://two.example.org, trust: "+key+", signer: {key_pair_id: K1, key_file: /k.pem}}\n"+
+		"  - {name: three, url: \"http://127.0.0.1:8080\", trust: "+key+", cookie_file: /c}\n")
+	got, err := LoadOperator(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := filepath.Join(filepath.Dir(file), "cookies"); got.Publishers[0].CookieFile != want || got.Publishers[2].CookieFile != "/c" {
+		t.Errorf("cookies in %s and %s, want %s and /c", got.Publishers[0].CookieFile, got.Publishers[2].CookieFile, want)
+	}
+	if s := got.Publishers[1].Signer; s == nil || *s != (SigningKey{KeyPairID: "K1", KeyFile: "/k.pem"}) {
+		t.Errorf("signer %+v", s)
+	}
+}
+
 func TestOperatorFaults(t *testing.T) {
 	key := newVerifier(t, "one.example.org")
 	for _, c := range []struct{ name, publisher, want string }{
@@ -263,6 +309,11 @@ func TestOperatorFaults(t *testing.T) {
 		{"no trust", "name: a, url: https://a", ":2: publishers[0].trust: is missing"},
 		{"not a key", "name: a, url: https://a, trust: abc", ":2: publishers[0].trust: "},
 		{"trust of a strange type", "name: a, url: https://a, trust: {b: c}", ":2: publishers[0].trust: a mapping: want a text or a list"},
+		{"cookies in clear text", "name: a, url: http://a, cookie_file: c, trust: " + key, ":2: publishers[0].cookie_file: it would go over the net in clear text"},
+		{"cookies for a bucket", "name: a, url: s3://a, cookie_file: c, trust: " + key, ":2: publishers[0].cookie_file: there is no web server"},
+		{"a key in clear text", "name: a, urls: [https://a, http://b], signer: {key_pair_id: K1, key_file: k}, trust: " + key, ":2: publishers[0].signer: it would go over the net"},
+		{"a key of nobody", "name: a, url: https://a, signer: {key_file: k}, trust: " + key, ":2: publishers[0].signer.key_pair_id: is missing"},
+		{"cookies and a key", "name: a, url: https://a, cookie_file: c, signer: {key_pair_id: K1, key_file: k}, trust: " + key, ":2: publishers[0]: want at most one of cookie_file, signer"},
 		{"threshold", "name: a, url: https://a, threshold: 2, trust: " + key, ":2: publishers[0].threshold: 2 of 1 keys: want 1 to 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

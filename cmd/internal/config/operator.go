@@ -43,6 +43,15 @@ type Publisher struct {
 
 	// Threshold is how many of the keys must have signed. Default: 1.
 	Threshold int `yaml:"threshold"`
+
+	// CookieFile holds the cookies that let you in where a publisher is private: what
+	// the publisher gives out, or curl writes, or one line name=value; name=value.
+	// Paths that are not absolute are taken from the directory of this file.
+	CookieFile string `yaml:"cookie_file"`
+
+	// Signer is a key that the publisher's CloudFront distribution believes, in place
+	// of cookies: each URL is signed with it.
+	Signer *SigningKey `yaml:"signer"`
 }
 
 // Sources are all places of the publisher.
@@ -94,12 +103,30 @@ func LoadOperator(files ...string) (*Operator, error) {
 		if err == nil {
 			err = o.check(d)
 		}
+		if err == nil {
+			err = o.setDefaults(filepath.Dir(file))
+		}
 		if err != nil {
 			return nil, err
 		}
 		all.merge(o)
 	}
 	return all, nil
+}
+
+func (o *Operator) setDefaults(dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	for i := range o.Publishers {
+		p := &o.Publishers[i]
+		absolute(dir, &p.CookieFile)
+		if p.Signer != nil {
+			absolute(dir, &p.Signer.KeyFile)
+		}
+	}
+	return nil
 }
 
 func (o *Operator) merge(over *Operator) {
@@ -114,6 +141,37 @@ func (o *Operator) merge(over *Operator) {
 			o.Publishers = append(o.Publishers, p)
 		}
 	}
+}
+
+// checkAccess checks what lets the operator in: a secret, for a web server.
+func (p *Publisher) checkAccess(d *document, key string) error {
+	switch {
+	case p.CookieFile != "" && p.Signer != nil:
+		return d.fault(key, "a signature needs no cookies beside it", "want at most one of cookie_file, signer")
+	case p.CookieFile == "" && p.Signer == nil:
+		return nil
+	}
+	given := "cookie_file"
+	if p.Signer != nil {
+		given = "signer"
+		if err := p.Signer.check(d, key+".signer"); err != nil {
+			return err
+		}
+	}
+	web := false
+	for _, s := range p.Sources() {
+		u, err := url.Parse(s)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" {
+			continue
+		}
+		if web = true; !IsSafe(u) {
+			return d.fault(key+"."+given, "write https:// in the URL", "it would go over the net in clear text")
+		}
+	}
+	if !web {
+		return d.fault(key+"."+given, "remove the key", "there is no web server among the URLs that it could be for")
+	}
+	return nil
 }
 
 func (o *Operator) check(d *document) error {
@@ -132,6 +190,9 @@ func (o *Operator) check(d *document) error {
 			if u, err := url.Parse(s); err != nil || !slices.Contains([]string{"http", "https", "s3", "file"}, u.Scheme) {
 				return d.fault(key+".url", "", "%q: want http://, https://, s3:// or file://", s)
 			}
+		}
+		if err := p.checkAccess(d, key); err != nil {
+			return err
 		}
 		if len(p.Trust) == 0 {
 			return d.fault(key+".trust", "ask the publisher for the verifier key, on another way than the snapshots come", "is missing")

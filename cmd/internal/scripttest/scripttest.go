@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/qsync/qsync/cmd/internal/awssetup/awstest"
 )
 
 // Main runs the tests with the programs that the package itself has, and with
@@ -56,11 +58,12 @@ func (w withBuilt) Run() int {
 //	await FILE                waits until the file exists
 //	serve CONFIG              runs qsyncd serve until the script ends; sets URL
 //	setenv NAME FILE          sets a variable to the content of a file
+//	amazon                    stands in for Amazon, with an empty account, until the script ends
 func Run(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "await": await, "serve": serve, "setenv": setenv,
+			"exits": exits, "await": await, "serve": serve, "setenv": setenv, "amazon": amazon,
 		},
 		Condition: func(name string) (bool, error) {
 			if name == "root" {
@@ -129,6 +132,17 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	url, err := bufio.NewReader(stdout).ReadString('\n')
 	ts.Check(err)
 	ts.Setenv("URL", strings.TrimSpace(url))
+}
+
+func amazon(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: amazon")
+	}
+	_, environment, stop := awstest.Start(ts.MkAbs("."))
+	ts.Defer(stop)
+	for name, value := range environment {
+		ts.Setenv(name, value)
+	}
 }
 
 func setenv(ts *testscript.TestScript, neg bool, args []string) {

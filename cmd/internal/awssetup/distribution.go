@@ -1,0 +1,125 @@
+package awssetup
+
+import (
+	"context"
+	"reflect"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudfront"
+	"github.com/aws/aws-sdk-go-v2/service/cloudfront/types"
+)
+
+// settleDistribution sees to the distribution, after what it consists of.
+func (s *setup) settleDistribution(ctx context.Context) error {
+	var with parts
+	var err error
+	for _, part := range []struct {
+		id     *string
+		settle func() (string, error)
+	}{
+		{&with.accessControl, func() (string, error) { return s.settleAccessControl(ctx) }},
+		{&with.mutable, func() (string, error) { return s.settleCachePolicy(ctx, s.mutable()) }},
+		{&with.immutable, func() (string, error) { return s.settleCachePolicy(ctx, s.immutable()) }},
+		{&with.headers, func() (string, error) { return s.settleResponseHeaders(ctx) }},
+		{&with.keyGroup, func() (string, error) { return s.settleKeys(ctx) }},
+	} {
+		if *part.id, err = part.settle(); err != nil {
+			return err
+		}
+	}
+	r := &resource{name: "distribution " + s.comment()}
+	id, err := s.findDistribution(ctx)
+	if err != nil {
+		return failed(r, "look", err)
+	}
+	if id == "" {
+		return s.makeDistribution(ctx, r, with)
+	}
+	return s.changeDistribution(ctx, r, id, with)
+}
+
+// findDistribution is the identifier of the distribution, empty if there is none.
+func (s *setup) findDistribution(ctx context.Context) (string, error) {
+	if s.Distribution != "" {
+		return s.Distribution, nil
+	}
+	pages := cloudfront.NewListDistributionsPaginator(s.cloudFront, &cloudfront.ListDistributionsInput{})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return "", err
+		}
+		for _, d := range page.DistributionList.Items {
+			if aws.ToString(d.Comment) == s.comment() {
+				return aws.ToString(d.Id), nil
+			}
+		}
+	}
+	return "", nil
+}
+
+func (s *setup) makeDistribution(ctx context.Context, r *resource, with parts) error {
+	s.result.Distribution, s.result.ARN, s.result.Domain = unknown, unknown, unknown
+	return s.make(r, func() error {
+		out, err := s.cloudFront.CreateDistributionWithTags(ctx, &cloudfront.CreateDistributionWithTagsInput{
+			DistributionConfigWithTags: &types.DistributionConfigWithTags{
+				DistributionConfig: s.distribution(with, true),
+				Tags:               &types.Tags{Items: []types.Tag{{Key: aws.String(Tag), Value: aws.String(TagValue)}}},
+			},
+		})
+		if err == nil {
+			s.noteDistribution(out.Distribution)
+		}
+		return err
+	})
+}
+
+func (s *setup) noteDistribution(d *types.Distribution) {
+	s.result.Distribution, s.result.ARN, s.result.Domain = aws.ToString(d.Id), aws.ToString(d.ARN), aws.ToString(d.DomainName)
+}
+
+func (s *setup) changeDistribution(ctx context.Context, r *resource, id string, with parts) error {
+	out, err := s.cloudFront.GetDistribution(ctx, &cloudfront.GetDistributionInput{Id: &id})
+	if err != nil {
+		return failed(r, "read "+id, err)
+	}
+	s.noteDistribution(out.Distribution)
+	r.name = "distribution " + id
+	tags, err := s.cloudFront.ListTagsForResource(ctx, &cloudfront.ListTagsForResourceInput{Resource: &s.result.ARN})
+	if err != nil {
+		return failed(r, "read its tags", err)
+	}
+	is := out.Distribution.DistributionConfig
+	tagged := ""
+	for _, t := range tags.Tags.Items {
+		if aws.ToString(t.Key) == Tag {
+			tagged = aws.ToString(t.Value)
+		}
+	}
+	r.own = tagged != "" || strings.HasPrefix(aws.ToString(is.Comment), "qsync: ") || s.Adopt
+	if err := s.settleDistributionTag(ctx, r, tagged); err != nil {
+		return err
+	}
+	wanted := s.distribution(with, false)
+	wanted.CallerReference = nil // it was that of its maker
+	err = s.settle(r, "its configuration", compare(wanted, is), func() error {
+		overlay(reflect.ValueOf(is).Elem(), reflect.ValueOf(wanted).Elem())
+		_, err := s.cloudFront.UpdateDistribution(ctx, &cloudfront.UpdateDistributionInput{Id: &id, IfMatch: out.ETag, DistributionConfig: is})
+		return err
+	})
+	if err == nil {
+		s.done(r)
+	}
+	return err
+}
+
+func (s *setup) settleDistributionTag(ctx context.Context, r *resource, is string) error {
+	key := "Tags." + Tag
+	return s.settle(r, "its tags", compareSettings(map[string]string{key: TagValue}, map[string]string{key: is}), func() error {
+		_, err := s.cloudFront.TagResource(ctx, &cloudfront.TagResourceInput{
+			Resource: &s.result.ARN, Tags: &types.Tags{Items: []types.Tag{{Key: aws.String(Tag), Value: aws.String(TagValue)}}},
+		})
+		return err
+	})
+}

@@ -1,0 +1,114 @@
+package awssetup
+
+import (
+	"encoding/xml"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/qsync/qsync/cmd/internal/awssetup/awstest"
+	"github.com/qsync/qsync/publish/cloudfront/cloudfronttest"
+)
+
+// TestOthers: a bucket and a distribution that somebody else has made are looked at
+// and not touched, unless they are to be taken over; then what is in them stays.
+func TestOthers(t *testing.T) {
+	a := awstest.New(t)
+	b := awstest.NewBucket("eu-central-1")
+	b.Objects = 3
+	b.Settings["tagging"] = "<Tagging><TagSet><Tag><Key>team</Key><Value>ops</Value></Tag></TagSet></Tagging>"
+	b.Settings["lifecycle"] = "<LifecycleConfiguration><Rule><ID>theirs</ID><Status>Enabled</Status><Filter><Prefix>logs/</Prefix></Filter><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>"
+	b.Settings["policy"] = `{"Version":"2012-10-17","Id":"theirs","Statement":{"Sid":"Theirs","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"s3:*","Resource":"arn:aws:s3:::polka-cdn/*"}}`
+	a.SetBucket("polka-cdn", b)
+	n := cloudfronttest.New
+	p := fullPlan()
+	p.Raw, p.PublicKey = nil, ""
+	p.Distribution = a.CloudFront.Add("distribution", n("DistributionConfig", n("CallerReference", "theirs"), n("Comment", "theirs"), n("Enabled", true),
+		n("Logging", n("Bucket", "logs")), n("DefaultRootObject", "index.html"),
+		n("Origins", n("Quantity", 1), n("Items", n("Origin", n("Id", "bucket"), n("DomainName", "x"), n("OriginPath", ""),
+			n("CustomHeaders", n("Quantity", 1), n("Items", n("OriginCustomHeader", n("HeaderName", "X"), n("HeaderValue", "theirs"))))))),
+		n("DefaultCacheBehavior", n("TargetOriginId", "bucket"), n("ViewerProtocolPolicy", "allow-all"),
+			n("LambdaFunctionAssociations", n("Quantity", 1), n("Items", n("LambdaFunctionAssociation", n("EventType", "viewer-request"), n("LambdaFunctionARN", "theirs")))))),
+		map[string]string{"team": "web"})
+	before := state(a, "polka-cdn")
+	// An empty one that bears somebody's tags is somebody's too.
+	b.Objects = 0
+	if got := mustRun(t, p, Options{DryRun: true}); got.Changed > 0 {
+		t.Errorf("would change %v", got.lines(Changed))
+	}
+	b.Objects = 3
+	got := mustRun(t, p, Options{})
+	for name, text := range state(a, "polka-cdn") {
+		if was, there := before[name]; there && was != text {
+			t.Errorf("%s was changed", name)
+		}
+	}
+	for _, want := range []string{
+		"bucket polka-cdn: Tags.qsync", "bucket polka-cdn: Lifecycle.ID", "bucket polka-cdn: Policy.QsyncTLSOnly",
+		"distribution " + p.Distribution + ": Comment", "distribution " + p.Distribution + ": DefaultRootObject", "distribution " + p.Distribution + ": HttpVersion",
+	} {
+		if !slices.Contains(got.lines(Left), want) {
+			t.Errorf("%s is not named: %v", want, got.lines(Left))
+		}
+	}
+	if got.Left != len(got.lines(Left)) || got.Changed > 0 || got.findings[0].Why != "it was not made by qsync" {
+		t.Errorf("%+v, %+v", got.Result, got.findings[0])
+	}
+
+	mustRun(t, p, Options{Adopt: true})
+	for setting, kept := range map[string][]string{
+		"tagging":   {"<Key>team</Key><Value>ops</Value>", "<Key>qsync</Key><Value>setup</Value>"},
+		"lifecycle": {"<ID>theirs</ID>", "logs/", "<Days>1</Days>", "<ID>qsync-leftovers</ID>"},
+		"policy":    {`"Id":"theirs"`, `"Sid":"Theirs"`, `"arn:aws:iam::123456789012:root"`, "QsyncCDNRead"},
+	} {
+		for _, want := range kept {
+			if !strings.Contains(b.Settings[setting], want) {
+				t.Errorf("%s lacks %s: %s", setting, want, b.Settings[setting])
+			}
+		}
+	}
+	config, _ := xml.Marshal(a.CloudFront.State()["distribution"][p.Distribution])
+	for _, want := range []string{"<Bucket>logs</Bucket>", "<HeaderValue>theirs</HeaderValue>", "<LambdaFunctionARN>theirs</LambdaFunctionARN>", "<CallerReference>theirs</CallerReference>", "<HttpVersion>http2and3</HttpVersion>"} {
+		if !strings.Contains(string(config), want) {
+			t.Errorf("the distribution lacks %s: %s", want, config)
+		}
+	}
+	if diff := cmp.Diff(map[string]string{"team": "web", "qsync": "setup"}, a.CloudFront.Tags(p.Distribution)); diff != "" {
+		t.Error(diff)
+	}
+	// From now on it is qsync's.
+	if again := mustRun(t, p, Options{}); again.Changed+again.Left+again.Created > 0 {
+		t.Errorf("%+v", again.findings)
+	}
+}
+
+// TestUnlessTold: what a plan leaves open stays as somebody has made it.
+func TestUnlessTold(t *testing.T) {
+	a := awstest.New(t)
+	mustRun(t, fullPlan(), Options{})
+	before := state(a)
+	p := fullPlan()
+	p.PriceClass, p.Alias, p.Certificate = "", "", ""
+	if got := mustRun(t, p, Options{}); got.Changed > 0 {
+		t.Errorf("changed %v", got.lines(Changed))
+	}
+	if diff := cmp.Diff(before, state(a)); diff != "" {
+		t.Error(diff)
+	}
+	// Whether everybody may read is never left open.
+	p.PublicKey = ""
+	if got := mustRun(t, p, Options{}); !slices.Contains(got.lines(Changed), "distribution "+got.Distribution+": DefaultCacheBehavior.TrustedKeyGroups.Enabled") {
+		t.Errorf("changed %v", got.lines(Changed))
+	}
+	if again := mustRun(t, p, Options{}); again.Changed > 0 {
+		t.Errorf("changed again: %v", again.lines(Changed))
+	}
+	// A key cannot be another one.
+	p.PublicKey = strings.Replace(publicKey, "MIIB", "MIIC", 1)
+	got := mustRun(t, p, Options{DryRun: true})
+	if lines := got.lines(Left); len(lines) != 1 || lines[0] != "public key qsync-polka-cdn: EncodedKey" {
+		t.Errorf("left %v", lines)
+	}
+}
