@@ -18,6 +18,7 @@ func TestLocations(t *testing.T) {
 		{S3: &config.S3Target{Bucket: "raw"}},
 		{S3: &config.S3Target{Bucket: "other", Region: "eu-central-1", Endpoint: "https://store.example.org", Prefix: "mirrors/50% of it"}},
 		{S3: &config.S3Target{Bucket: "lab", Endpoint: "http://10.0.0.7:9000"}},
+		{S3: &config.S3Target{Bucket: "files", Region: "us-east-1", Layout: "files", RequesterPays: true}},
 		{
 			S3:         &config.S3Target{Bucket: "private", Region: "eu-central-1"},
 			CloudFront: &config.CloudFront{Distribution: "E1", URL: "https://d111111abcdef8.cloudfront.net/x"},
@@ -26,6 +27,7 @@ func TestLocations(t *testing.T) {
 	want := []manifest.Location{
 		{Type: "s3", URL: "s3://raw"},
 		{Type: "s3", URL: "s3://other/mirrors/50%25%20of%20it?endpoint=https%3A%2F%2Fstore.example.org&region=eu-central-1"},
+		{Type: "s3-files", URL: "s3://files?region=us-east-1&requester-pays=true"},
 		{Type: "cloudfront", URL: "https://d111111abcdef8.cloudfront.net/x"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
