@@ -15,8 +15,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/spf13/cobra"
 
 	"github.com/qsync/qsync/cmd/internal/term"
@@ -143,10 +141,6 @@ func qsyncd(t *testing.T, directory string, args ...string) (stdout string) {
 // upload puts a published tree below the prefix polka of the bucket.
 func upload(t *testing.T, server *s3server.Server, tree string) {
 	t.Helper()
-	client, err := minio.New(strings.TrimPrefix(server.Endpoint, "http://"), &minio.Options{
-		Creds: credentials.NewStaticV4(server.AccessKey, server.SecretKey, ""), Region: server.Region,
-	})
-	check(t, err)
 	check(t, filepath.WalkDir(tree, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -155,7 +149,8 @@ func upload(t *testing.T, server *s3server.Server, tree string) {
 		if err != nil {
 			return err
 		}
-		_, err = client.FPutObject(t.Context(), server.Bucket, "polka/"+filepath.ToSlash(key), path, minio.PutObjectOptions{})
+		body, err := os.ReadFile(path)
+		server.Put(t, "polka/"+filepath.ToSlash(key), body)
 		return err
 	}))
 }

@@ -18,8 +18,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"github.com/qsync/qsync/fetcher"
 	"github.com/qsync/qsync/fetcher/source/sourcetest"
@@ -32,22 +30,20 @@ type bucket struct {
 	t      *testing.T
 	server *s3server.Server
 	prefix string
-	client *minio.Client
 }
 
 func newBucket(t *testing.T, prefix string, objects map[string][]byte) *bucket {
 	t.Helper()
-	b := &bucket{t: t, server: s3server.Start(t), prefix: strings.Trim(prefix, "/")}
+	return fill(t, s3server.Start(t), prefix, objects)
+}
+
+// fill puts the objects into an empty bucket.
+func fill(t *testing.T, server *s3server.Server, prefix string, objects map[string][]byte) *bucket {
+	t.Helper()
+	b := &bucket{t: t, server: server, prefix: strings.Trim(prefix, "/")}
 	useAWS(t, b.server.AccessKey, b.server.SecretKey)
-	endpoint, err := url.Parse(b.server.Endpoint)
-	check(t, err)
-	b.client, err = minio.New(endpoint.Host, &minio.Options{
-		Creds: credentials.NewStaticV4(b.server.AccessKey, b.server.SecretKey, ""), Region: b.server.Region,
-	})
-	check(t, err)
 	for key, body := range objects {
-		_, err := b.client.PutObject(t.Context(), b.server.Bucket, path.Join(prefix, key), bytes.NewReader(body), int64(len(body)), minio.PutObjectOptions{})
-		check(t, err)
+		server.Put(t, path.Join(prefix, key), body)
 	}
 	return b
 }
@@ -76,9 +72,7 @@ func (b *bucket) url(endpoint string, more ...string) string {
 // open lets everybody read.
 func (b *bucket) open() {
 	b.t.Helper()
-	check(b.t, b.client.SetBucketPolicy(b.t.Context(), b.server.Bucket, `{"Version":"2012-10-17","Statement":[{
-		"Effect":"Allow","Principal":"*","Action":["s3:GetObject","s3:ListBucket"],
-		"Resource":["arn:aws:s3:::`+b.server.Bucket+`","arn:aws:s3:::`+b.server.Bucket+`/*"]}]}`))
+	b.server.Allow(b.t, "*", "s3:GetObject", "s3:ListBucket")
 }
 
 func check(t testing.TB, err error) {

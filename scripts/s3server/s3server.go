@@ -3,16 +3,23 @@
 package s3server
 
 import (
+	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 	"golang.org/x/sys/unix"
 
 	"github.com/qsync/qsync/scripts/require"
@@ -56,10 +63,60 @@ func Start(t testing.TB) *Server {
 	return nil
 }
 
+// Client is a client of the server.
+func (s *Server) Client(t testing.TB) *minio.Core {
+	t.Helper()
+	endpoint, err := url.Parse(s.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := minio.NewCore(endpoint.Host, &minio.Options{
+		Creds: credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""), Region: s.Region,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// Put stores an object.
+func (s *Server) Put(t testing.TB, key string, body []byte) {
+	t.Helper()
+	sum := sha256.Sum256(body)
+	// The signature in pieces, which is the client's habit, is not understood everywhere.
+	options := minio.PutObjectOptions{DisableContentSha256: true}
+	_, err := s.Client(t).PutObject(t.Context(), s.Bucket, key, bytes.NewReader(body), int64(len(body)), "", hex.EncodeToString(sum[:]), options)
+	if err != nil {
+		t.Fatalf("put %s: %v", key, err)
+	}
+}
+
+// Allow lets somebody, or with "*" everybody, do something with the bucket, and
+// nobody but the owner anything else.
+func (s *Server) Allow(t testing.TB, principal string, actions ...string) {
+	t.Helper()
+	policy, err := json.Marshal(map[string]any{
+		"Version": "2012-10-17",
+		"Statement": []any{map[string]any{
+			"Effect": "Allow", "Principal": map[string]any{"AWS": principal}, "Action": actions,
+			"Resource": []string{"arn:aws:s3:::" + s.Bucket, "arn:aws:s3:::" + s.Bucket + "/*"},
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Client(t).SetBucketPolicy(t.Context(), s.Bucket, string(policy)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // run starts the program on a free port and reports whether it answers there.
 func (s *Server) run(t testing.TB, program, directory string) bool {
 	t.Helper()
-	address := freeAddress(t)
+	address, err := FreeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
 	// No other server that took the port meanwhile answers there.
 	health := "/" + rand.Text()
 	cmd := exec.Command(program, "--port", address, "--region", s.Region,
@@ -80,7 +137,7 @@ func (s *Server) run(t testing.TB, program, directory string) bool {
 			return false
 		case <-time.After(20 * time.Millisecond):
 		}
-		if healthy(s.Endpoint + health) {
+		if Healthy(s.Endpoint + health) {
 			t.Cleanup(stop)
 			return true
 		}
@@ -89,7 +146,8 @@ func (s *Server) run(t testing.TB, program, directory string) bool {
 	return false
 }
 
-func healthy(url string) bool {
+// Healthy reports whether a server answers.
+func Healthy(url string) bool {
 	client := &http.Client{Timeout: time.Second}
 	resp, err := client.Get(url)
 	if err != nil {
@@ -99,14 +157,14 @@ func healthy(url string) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-func freeAddress(t testing.TB) string {
-	t.Helper()
+// FreeAddress is an address of this machine alone that is free at the moment.
+func FreeAddress() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	defer listener.Close()
-	return listener.Addr().String()
+	return listener.Addr().String(), nil
 }
 
 // attributesDirectory is a directory with extended attributes, where the server
