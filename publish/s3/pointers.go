@@ -44,6 +44,9 @@ func (t *Target) Swap(ctx context.Context, key, tag string, body []byte) error {
 	} else {
 		options.SetMatchETag(tag)
 	}
+	if tag != "" && t.bareTags.Load() {
+		return t.swapBare(ctx, key, tag, body)
+	}
 	tries, err := t.write(ctx, name, body, manifest.Sum(body), options)
 	if errors.Is(err, publish.ErrNotFound) { // If-Match has found nothing to replace
 		return fmt.Errorf("%w: %s is gone", publish.ErrConflict, key)
@@ -51,15 +54,15 @@ func (t *Target) Swap(ctx context.Context, key, tag string, body []byte) error {
 	if !refusedCondition(err) {
 		return err
 	}
-	if tries > 1 {
-		// An earlier try may have been applied, and its answer lost.
-		now, _, err := t.Load(ctx, key)
-		if err != nil && !errors.Is(err, publish.ErrNotFound) {
-			return fmt.Errorf("see whether the swap was applied: %w", err)
-		}
-		if err == nil && bytes.Equal(now, body) {
-			return nil
-		}
+	now, nowTag, err := t.Load(ctx, key)
+	switch {
+	case errors.Is(err, publish.ErrNotFound):
+	case err != nil:
+		return fmt.Errorf("see why the swap was refused: %w", err)
+	case tries > 1 && bytes.Equal(now, body):
+		return nil // an earlier try was applied, and its answer lost
+	case nowTag == tag && tag != "":
+		return t.swapBare(ctx, key, tag, body)
 	}
 	return fmt.Errorf("%w: %s was changed meanwhile", publish.ErrConflict, key)
 }

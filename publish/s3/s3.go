@@ -20,6 +20,7 @@ package s3
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"path"
 	"strings"
@@ -60,6 +61,9 @@ type Target struct {
 	paces        paces
 	// knowsChecksums says that the store checks bodies against a checksum.
 	knowsChecksums atomic.Bool
+	// bareTags says that the store wants ETags without quotes: see swapBare.
+	bareTags atomic.Bool
+	client   *http.Client // for the one request that minio-go has no call for
 }
 
 var (
@@ -85,6 +89,15 @@ func New(o Options) (*Target, error) {
 		}
 		t.host, address, secure = u.Host, u.Host, u.Scheme == "https"
 	}
+	transport, err := minio.DefaultTransport(secure)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", t, err)
+	}
+	t.client = &http.Client{
+		Transport: transport,
+		// A redirect would carry the signature to somebody else.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	region, chain, err := signing(o)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", t, err)
@@ -92,6 +105,7 @@ func New(o Options) (*Target, error) {
 	t.store, err = minio.NewCore(address, &minio.Options{
 		Creds:      chain,
 		Secure:     secure,
+		Transport:  transport,
 		Region:     region,
 		MaxRetries: 1, // see retry
 	})

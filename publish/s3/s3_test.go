@@ -50,13 +50,7 @@ func TestTarget(t *testing.T) {
 func TestFiles(t *testing.T) {
 	t.Parallel()
 	next := prefixes(options(s3server.Start(t)), nil)
-	targettest.RunFiles(t, func(t *testing.T) *s3.Files {
-		target, err := s3.NewFiles(next(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return target
-	}, func(t *testing.T) publish.Target { return open(t, next(t)) })
+	targettest.RunFiles(t, func(t *testing.T) *s3.Files { return openFiles(t, next(t)) }, func(t *testing.T) publish.Target { return open(t, next(t)) })
 }
 
 // prefixes gives each target a prefix of its own, and leaves out the faults but some.
