@@ -7,11 +7,9 @@ import (
 )
 
 const (
-	// unitChunks is how much of a file that changed in places is sent or copied.
-	// S3 takes parts of 5 MiB or more.
+	// unitChunks is how much of a file is sent at once, for it is in memory, and of
+	// one that changed in places at least. S3 takes parts of 5 MiB or more.
 	unitChunks = 8
-	// sendChunks is the most that is sent at once, for each is in memory.
-	sendChunks = 16
 	// maxPieces is half of what S3 makes an object of. Where there would be more,
 	// units are larger.
 	maxPieces = 5000
@@ -35,7 +33,6 @@ func pieces(now, before *manifest.File, from string) []Piece {
 
 func piecesOf(now, before *manifest.File, from string, unit int) []Piece {
 	var all []Piece
-	most := int64(max(sendChunks, unit)) * manifest.ChunkSize
 	for first := 0; first < now.ChunkCount(); first += unit {
 		end := min(first+unit, now.ChunkCount())
 		p := Piece{Offset: int64(first) * manifest.ChunkSize}
@@ -44,7 +41,7 @@ func piecesOf(now, before *manifest.File, from string, unit int) []Piece {
 			bytes.Equal(now.Chunks[first*manifest.DigestSize:end*manifest.DigestSize], before.Chunks[first*manifest.DigestSize:end*manifest.DigestSize]) {
 			p.From = from
 		}
-		if last := len(all) - 1; last >= 0 && all[last].From == p.From && (p.From != "" || all[last].Length+p.Length <= most) {
+		if last := len(all) - 1; last >= 0 && p.From != "" && all[last].From == p.From {
 			all[last].Length += p.Length
 		} else {
 			all = append(all, p)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 
 	"github.com/minio/minio-go/v7"
 	"golang.org/x/sync/semaphore"
@@ -17,8 +19,9 @@ import (
 // can copy.
 type Files struct {
 	*Target
-	// memory bounds the content that is under way.
-	memory *semaphore.Weighted
+	// memory bounds the content that is under way, in buffers.
+	memory  *semaphore.Weighted
+	buffers sync.Pool
 }
 
 var (
@@ -28,7 +31,7 @@ var (
 
 const (
 	// contentMemory is how many bytes of content are in memory at a time.
-	contentMemory = 128 << 20
+	contentMemory = 64 << 20
 	// maxCopy is the most that S3 copies in one request, and copyPart what is
 	// copied in one of several that are made at a time.
 	maxCopy  = 5 << 30
@@ -41,7 +44,7 @@ func NewFiles(o Options) (*Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Files{t, semaphore.NewWeighted(contentMemory)}, nil
+	return &Files{Target: t, memory: semaphore.NewWeighted(contentMemory)}, nil
 }
 
 func (f *Files) options(key string) minio.PutObjectOptions {
@@ -114,7 +117,9 @@ func (f *Files) read(ctx context.Context, content io.ReaderAt, p publish.Piece, 
 		return err
 	}
 	defer f.memory.Release(n)
-	body := make([]byte, p.Length)
+	body, _ := f.buffers.Get().([]byte)
+	body = slices.Grow(body[:0], int(p.Length))[:p.Length]
+	defer f.buffers.Put(body) //nolint:staticcheck // a header of 24 bytes is no memory beside 8 MiB
 	if _, err := content.ReadAt(body, p.Offset); err != nil {
 		return err
 	}
