@@ -48,6 +48,8 @@ type Publisher struct {
 	Targets []Target
 	// Caches stand before the targets, and are told what has changed there.
 	Caches []Cache
+	// Addresses gives versions their names on IPFS; nil is none.
+	Addresses Addresses
 	// Signers sign heads and catalogs, all of them each time.
 	Signers []note.Signer
 	// Policy is what those who fetch trust. What the targets hold must satisfy

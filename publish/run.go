@@ -94,6 +94,9 @@ func (r *Run) Put(ctx context.Context, digest manifest.Digest, segment []byte) e
 		return nil
 	}
 	sent, err := r.store(ctx, object{segmentObject, digest}, segment)
+	if err == nil && r.p.Addresses != nil {
+		err = r.p.Addresses.Segment(digest, segment)
+	}
 	if err != nil {
 		return err
 	}
@@ -241,6 +244,11 @@ func (r *Run) storeManifest(ctx context.Context, m *manifest.Manifest, x *manife
 	}
 	if err := r.storeCounted(ctx, object{indexObject, m.Index.Digest}, body); err != nil {
 		return manifest.Snapshot{}, err
+	}
+	if r.p.Addresses != nil {
+		if m.IPFS, err = r.p.Addresses.Version(ctx, x, m.Index.Digest, body); err != nil {
+			return manifest.Snapshot{}, fmt.Errorf("compute the addresses on IPFS: %w", err)
+		}
 	}
 	if body, err = m.Marshal(); err != nil {
 		return manifest.Snapshot{}, err

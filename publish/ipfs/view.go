@@ -1,0 +1,245 @@
+package ipfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/qsync/qsync/manifest"
+	"github.com/qsync/qsync/manifest/unixfs"
+	"github.com/qsync/qsync/publish/internal/durable"
+)
+
+// Store is where the published objects are.
+type Store interface {
+	// Read returns exactly length bytes of an object from offset on.
+	Read(ctx context.Context, key string, offset, length int64) ([]byte, error)
+}
+
+// View is the trees of versions as Blocks: a table for each says which bytes of
+// which published object a block is. It is safe for concurrent use, by one process.
+type View struct {
+	dir    string
+	store  Store
+	frames *manifest.FrameDecoder
+
+	mu     sync.RWMutex
+	tables []*versionTable                       // the newest first
+	sites  map[string]map[manifest.Digest][]byte // of channels
+	leaves map[manifest.Digest][]byte            // of segments that no table has yet
+}
+
+// versionTable is the table of a version, named by the digest of its index.
+type versionTable struct {
+	*table
+	index manifest.Digest
+}
+
+var _ Blocks = (*View)(nil)
+
+const tableSuffix = ".blocks"
+
+// OpenView opens the view whose tables are in dir, which is made if need be. All of
+// it can be removed: it follows from what is published.
+func OpenView(dir string, store Store) (*View, error) {
+	frames, err := manifest.NewFrameDecoder()
+	if err != nil {
+		return nil, err
+	}
+	v := &View{
+		dir: dir, store: store, frames: frames,
+		sites: map[string]map[manifest.Digest][]byte{}, leaves: map[manifest.Digest][]byte{},
+	}
+	if err := durable.MkdirAll(dir); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		name, is := strings.CutSuffix(e.Name(), tableSuffix)
+		index, err := manifest.ParseDigest("sha256:" + name)
+		if !is || err != nil {
+			continue
+		}
+		t, err := openTable(filepath.Join(dir, e.Name()))
+		if errors.Is(err, errTable) { // it is made anew
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+				return nil, errors.Join(err, v.Close())
+			}
+			continue
+		} else if err != nil {
+			return nil, errors.Join(err, v.Close())
+		}
+		v.tables = append(v.tables, &versionTable{t, index})
+	}
+	return v, nil
+}
+
+// Close closes the tables.
+func (v *View) Close() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var err error
+	for _, t := range v.tables {
+		err = errors.Join(err, t.file.Close())
+	}
+	v.tables = nil
+	return err
+}
+
+func (v *View) path(index manifest.Digest) string {
+	return filepath.Join(v.dir, index.Hex()+tableSuffix)
+}
+
+// Get implements [Blocks].
+func (v *View) Get(ctx context.Context, c unixfs.CID) ([]byte, error) {
+	block, p, err := v.find(c)
+	if err != nil {
+		return nil, err
+	}
+	if block == nil {
+		if block, err = v.read(ctx, p); err != nil {
+			return nil, fmt.Errorf("block %s: %w", c, err)
+		}
+	}
+	if got := manifest.Sum(block); got != c.Digest {
+		return nil, fmt.Errorf("block %s: its bytes have changed: their digest is %s now", c, got)
+	}
+	return block, nil
+}
+
+// Size implements [Blocks].
+func (v *View) Size(_ context.Context, c unixfs.CID) (int, error) {
+	block, p, err := v.find(c)
+	if err != nil {
+		return 0, err
+	}
+	if block != nil {
+		return len(block), nil
+	}
+	return int(p.size), nil
+}
+
+// place is where a block is: in an object.
+type place struct {
+	record
+	key string
+}
+
+// find returns a block, or its place.
+func (v *View) find(c unixfs.CID) (block []byte, p place, err error) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	for _, site := range v.sites {
+		if block, is := site[c.Digest]; is {
+			return block, p, nil
+		}
+	}
+	for _, t := range v.tables {
+		r, err := t.find(c.Digest)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, p, err
+		}
+		if r.kind == isNode {
+			block, err = t.node(r)
+			return block, p, err
+		}
+		object, err := t.object(r.object)
+		if err != nil {
+			return nil, p, err
+		}
+		p = place{r, manifest.SegmentKey(object)}
+		if r.kind == inIndex {
+			p.key = manifest.IndexKey(object)
+		}
+		return nil, p, nil
+	}
+	return nil, p, ErrNotFound
+}
+
+func (v *View) read(ctx context.Context, p place) ([]byte, error) {
+	b, err := v.store.Read(ctx, p.key, int64(p.offset), int64(p.length))
+	if err != nil {
+		return nil, fmt.Errorf("read %s at %d: %w", p.key, p.offset, err)
+	}
+	if p.kind != inChunk {
+		return b, nil
+	}
+	chunk, err := v.frames.Decode(b, nil, int(p.size))
+	if err != nil {
+		return nil, fmt.Errorf("unpack %s at %d: %w", p.key, p.offset, err)
+	}
+	return chunk, nil
+}
+
+// Add makes the blocks of a version part of the view. A version that is there
+// already costs nothing.
+func (v *View) Add(ctx context.Context, x *manifest.Index, index manifest.Digest, indexObject []byte) error {
+	if v.has(index) {
+		return nil
+	}
+	leaves, err := v.segmentLeaves(ctx, x)
+	if err != nil {
+		return err
+	}
+	s := &tableSource{index: x, leaves: leaves, digest: index, object: indexObject, numbers: map[manifest.Digest]uint32{index: 0}}
+	for d := range leaves {
+		s.numbers[d] = uint32(len(s.numbers))
+	}
+	path := v.path(index)
+	if err := writeTable(path, s); err != nil {
+		return fmt.Errorf("write table %s: %w", path, err)
+	}
+	t, err := openTable(path)
+	if err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.tables = append([]*versionTable{{t, index}}, v.tables...)
+	for d := range leaves {
+		delete(v.leaves, d)
+	}
+	return nil
+}
+
+func (v *View) has(index manifest.Digest) bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	for _, t := range v.tables {
+		if t.index == index {
+			return true
+		}
+	}
+	return false
+}
+
+// Keep removes all versions but those with the given indexes.
+func (v *View) Keep(indexes map[manifest.Digest]bool) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var kept []*versionTable
+	var err error
+	for _, t := range v.tables {
+		if indexes[t.index] {
+			kept = append(kept, t)
+			continue
+		}
+		if removeErr := os.Remove(v.path(t.index)); !errors.Is(removeErr, fs.ErrNotExist) {
+			err = errors.Join(err, removeErr)
+		}
+		err = errors.Join(err, t.file.Close())
+	}
+	v.tables = kept
+	return err
+}
