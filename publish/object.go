@@ -1,7 +1,6 @@
 package publish
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -105,37 +104,20 @@ func checkObject(ctx context.Context, t Target, o object, size int64) error {
 
 // readManifest reads the manifest that a head of the channel names.
 func readManifest(ctx context.Context, t Target, channel string, s manifest.Snapshot) (*manifest.Manifest, error) {
-	o := object{manifestObject, s.Manifest}
-	body, err := readObject(ctx, t, o, s.Size)
+	body, err := readObject(ctx, t, object{manifestObject, s.Manifest}, s.Size)
 	if err != nil {
 		return nil, err
 	}
-	m, err := manifest.ParseManifest(body)
-	if err != nil {
-		return nil, fmt.Errorf("parse %s from %s: %w", o.key(), t, err)
-	}
-	if m.Channel != channel || m.Version != s.Version {
-		return nil, fmt.Errorf("%s on %s is the manifest of %s %s, the head of %s names it as %s",
-			o.key(), t, m.Channel, m.Version, channel, s.Version)
-	}
-	return m, nil
+	return parseManifest(t, channel, s, body)
 }
 
 // readIndex reads the index of a manifest.
 func readIndex(ctx context.Context, t Target, m *manifest.Manifest) (*manifest.Index, error) {
-	o := object{indexObject, m.Index.Digest}
-	body, err := readObject(ctx, t, o, m.Index.Size)
+	body, err := readObject(ctx, t, object{indexObject, m.Index.Digest}, m.Index.Size)
 	if err != nil {
 		return nil, err
 	}
-	x, err := manifest.ReadIndex(bytes.NewReader(body), m.Index.RawSize)
-	if err == nil {
-		err = m.CheckIndex(x)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("parse %s from %s: %w", o.key(), t, err)
-	}
-	return x, nil
+	return parseIndex(t, m, body)
 }
 
 // segments calls fn for every segment of the index with its size in bytes. One

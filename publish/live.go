@@ -1,0 +1,90 @@
+package publish
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/qsync/qsync/manifest"
+)
+
+// Live is a version that a head names, with its objects as they are stored.
+type Live struct {
+	Snapshot       manifest.Snapshot
+	Manifest       *manifest.Manifest
+	ManifestObject []byte
+	Index          *manifest.Index
+	IndexObject    []byte
+}
+
+// EachLive calls fn for the versions that the head of a channel names on the first
+// target, the newest first. There are none where nothing has been published.
+func (p *Publisher) EachLive(ctx context.Context, channel string, fn func(Live) error) error {
+	t := p.Targets[0]
+	head, err := p.head(channel).load(ctx, t)
+	if err != nil || head.note == nil {
+		return err
+	}
+	for _, s := range head.value.Snapshots {
+		v := Live{Snapshot: s}
+		if v.ManifestObject, err = readObject(ctx, t, object{manifestObject, s.Manifest}, s.Size); err != nil {
+			return err
+		}
+		if v.Manifest, err = parseManifest(t, channel, s, v.ManifestObject); err != nil {
+			return err
+		}
+		if v.IndexObject, err = readObject(ctx, t, object{indexObject, v.Manifest.Index.Digest}, v.Manifest.Index.Size); err != nil {
+			return err
+		}
+		if v.Index, err = parseIndex(t, v.Manifest, v.IndexObject); err != nil {
+			return err
+		}
+		if err := fn(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Notes returns the signed objects that those who fetch a channel ask for, by their
+// keys, as the first target has them: the catalog, the head, and the list of keys
+// where there is one.
+func (p *Publisher) Notes(ctx context.Context, channel string) (map[string][]byte, error) {
+	notes := map[string][]byte{}
+	for _, key := range []string{manifest.CatalogKey, manifest.KeysKey, manifest.HeadKey(channel)} {
+		note, _, err := p.Targets[0].Load(ctx, key)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("load %s from %s: %w", key, p.Targets[0], err)
+		}
+		notes[key] = note
+	}
+	return notes, nil
+}
+
+func parseManifest(t Target, channel string, s manifest.Snapshot, body []byte) (*manifest.Manifest, error) {
+	key := manifest.ManifestKey(s.Manifest)
+	m, err := manifest.ParseManifest(body)
+	if err != nil {
+		return nil, fmt.Errorf("parse %s from %s: %w", key, t, err)
+	}
+	if m.Channel != channel || m.Version != s.Version {
+		return nil, fmt.Errorf("%s on %s is the manifest of %s %s, the head of %s names it as %s",
+			key, t, m.Channel, m.Version, channel, s.Version)
+	}
+	return m, nil
+}
+
+func parseIndex(t Target, m *manifest.Manifest, body []byte) (*manifest.Index, error) {
+	x, err := manifest.ReadIndex(bytes.NewReader(body), m.Index.RawSize)
+	if err == nil {
+		err = m.CheckIndex(x)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("parse %s from %s: %w", manifest.IndexKey(m.Index.Digest), t, err)
+	}
+	return x, nil
+}
