@@ -33,8 +33,9 @@ func interrupt(t *testing.T, p *publisher, opts fetcher.Options, after int64) {
 
 // TestDamagedWork damages what an interrupted restore left, in every way that a
 // crash of the machine can. The next run finds out and the result is exact.
-func TestDamagedWork(t *testing.T) {
-	p := newPublisher(t)
+func TestDamagedWork(t *testing.T) { bothLayouts(t, testDamagedWork) }
+
+func testDamagedWork(t *testing.T, p *publisher) {
 	want := sampleFiles()
 	p.publish("20261122-040003", want)
 	damages := map[string]func(t *testing.T, work string){
@@ -256,7 +257,7 @@ func TestFullDisk(t *testing.T) {
 	check(t, os.Remove(ballast))
 	filled := false
 	src := &hooked{Source: openSource(t, p.base), before: func(s fetcher.Span) {
-		if strings.HasPrefix(s.Key, "segments/") && !filled {
+		if isData(s.Key) && !filled {
 			filled = true
 			check(t, os.WriteFile(ballast, make([]byte, 16*mib), 0o644))
 		}

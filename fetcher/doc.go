@@ -4,8 +4,8 @@
 // A restore asks every source for the channel's head, believes the newest one
 // that is signed, and follows the digests down: head, manifest, index, chunks.
 // What the disk already holds is found by hash; the rest is fetched in spans of
-// segments from all sources at once. A chunk is written only after its hash is
-// known to be right.
+// segments or of raw files, as each source has them, from all sources at once. A
+// chunk is written only after its hash is known to be right.
 //
 // The work may be killed at any moment and started again. Beside the target
 // lies a work directory:

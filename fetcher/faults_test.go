@@ -14,8 +14,9 @@ import (
 
 // TestFaults restores from each kind of faulty server, alone and beside a good
 // one. Whatever happens, a restore that says it succeeded is exact.
-func TestFaults(t *testing.T) {
-	p := newPublisher(t)
+func TestFaults(t *testing.T) { bothLayouts(t, testFaults) }
+
+func testFaults(t *testing.T, p *publisher) {
 	want := sampleFiles()
 	p.publish("20261122-040003", want)
 	good := httptest.NewServer(http.FileServer(http.Dir(p.base)))

@@ -14,26 +14,34 @@ import (
 
 // Plan is what a restore is about to do.
 type Plan struct {
-	Channel      string   `json:"channel"`
-	Version      string   `json:"version"`
-	Target       string   `json:"target"`
-	InPlace      bool     `json:"in_place"`
-	Files        int      `json:"files"`
-	RawBytes     int64    `json:"raw_bytes"`      // of the whole snapshot
-	HeldBytes    int64    `json:"held_bytes"`     // raw bytes that need not be fetched
-	FetchBytes   int64    `json:"fetch_bytes"`    // stored bytes to fetch
-	Requests     int      `json:"requests"`       // spans to ask for
-	RoomBytes    int64    `json:"room_bytes"`     // disk that the rest needs
-	FreeBytes    int64    `json:"free_bytes"`     // disk that is free on the target's mount
-	ReplaceBytes int64    `json:"replaced_bytes"` // of the directory that will be replaced
-	Sources      []string `json:"sources"`
+	Channel      string `json:"channel"`
+	Version      string `json:"version"`
+	Target       string `json:"target"`
+	InPlace      bool   `json:"in_place"`
+	Files        int    `json:"files"`
+	RawBytes     int64  `json:"raw_bytes"`      // of the whole snapshot
+	HeldBytes    int64  `json:"held_bytes"`     // raw bytes that need not be fetched
+	FetchBytes   int64  `json:"fetch_bytes"`    // bytes to fetch, at most: see Sources
+	Requests     int    `json:"requests"`       // spans to ask for
+	RoomBytes    int64  `json:"room_bytes"`     // disk that the rest needs
+	FreeBytes    int64  `json:"free_bytes"`     // disk that is free on the target's mount
+	ReplaceBytes int64  `json:"replaced_bytes"` // of the directory that will be replaced
+
+	Sources []PlannedSource `json:"sources"`
+}
+
+// PlannedSource is a source, and what it will send if it serves all by itself.
+type PlannedSource struct {
+	Name       string `json:"name"`
+	Layout     string `json:"layout"` // segments or files
+	FetchBytes int64  `json:"fetch_bytes"`
 }
 
 func (r *restore) plan() (*Plan, error) {
-	todo, bytes := r.missing(func(string) bool { return true })
+	todo := r.missing(func(string) bool { return true })
 	p := &Plan{
 		Channel: r.opts.Channel, Version: r.manifest.Version, Target: r.target, InPlace: r.opts.InPlace,
-		Files: r.manifest.Files, RawBytes: r.manifest.RawSize, FetchBytes: bytes, Requests: len(todo),
+		Files: r.manifest.Files, RawBytes: r.manifest.RawSize, Requests: len(todo),
 	}
 	var missing int64
 	for _, w := range todo {
@@ -49,9 +57,12 @@ func (r *restore) plan() (*Plan, error) {
 	if r.opts.InPlace {
 		p.RoomBytes = max(0, missing-r.overwritten())
 	}
-	for _, s := range r.repo.Sources {
-		p.Sources = append(p.Sources, s.String())
+	volumes := r.volumes(todo)
+	for i, s := range r.repo.Sources {
+		l := r.layouts[i]
+		p.Sources = append(p.Sources, PlannedSource{s.String(), l.String(), volumes[l]})
 	}
+	p.FetchBytes = volumes[largest(volumes)]
 	var err error
 	p.FreeBytes, err = freeSpace(filepath.Dir(r.target))
 	return p, err

@@ -21,8 +21,8 @@ type Progress struct {
 	RawBytes     int64 // of the whole snapshot
 	HeldBytes    int64 // of RawBytes, verified and written
 	CheckedBytes int64 // hashed so far while verifying
-	FetchBytes   int64 // stored bytes to be fetched
-	FetchedBytes int64 // stored bytes received so far, also those of no use
+	FetchBytes   int64 // bytes to be fetched, as far as is known: two sources may send a chunk in two lengths
+	FetchedBytes int64 // bytes received so far, also those of no use
 	ReusedBytes  int64 // raw bytes found on disk
 	Sources      []SourceProgress
 }

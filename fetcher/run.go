@@ -53,7 +53,7 @@ func (o *Options) patience() time.Duration {
 type Result struct {
 	Manifest     *manifest.Manifest
 	Plan         *Plan
-	FetchedBytes int64 // stored bytes received
+	FetchedBytes int64 // bytes received
 	ReusedBytes  int64 // raw bytes found on disk
 	OldDirectory string
 	Duration     time.Duration
@@ -76,7 +76,7 @@ type restore struct {
 	ledger *ledger  // nil in a dry run
 	held   *chunkSet
 
-	frames   *manifest.FrameDecoder
+	layouts  []layout // of the repository's sources, in their order
 	buffers  bufferPool
 	progress meter
 }
@@ -155,10 +155,7 @@ func begin(ctx context.Context, opts Options, target string, work *workDir) (*re
 	}
 	r.table = newTable(x)
 	r.held = newChunkSet(r.table.chunks())
-	if r.frames, err = manifest.NewFrameDecoder(); err != nil {
-		return nil, err
-	}
-	return r, nil
+	return r, r.findLayouts(ctx)
 }
 
 func checkChain(m *manifest.Manifest, opts Options) error {

@@ -25,7 +25,7 @@ func printPlan(out *term.Output, p *fetcher.Plan) {
 	out.Say("  fetch     %s in %d requests", term.Size(p.FetchBytes), p.Requests)
 	out.Say("  disk      %s needed, %s free", term.Size(p.RoomBytes), term.Size(p.FreeBytes))
 	for _, s := range p.Sources {
-		out.Say("  source    %s", s)
+		out.Say("  source    %s (%s)", s.Name, s.Layout)
 	}
 }
 

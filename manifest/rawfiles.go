@@ -1,0 +1,64 @@
+package manifest
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Keys of a location that holds raw files: see FORMAT.md, section 2. Nothing
+// below them is signed.
+
+// MaxVersionMetaSize is the most bytes of the two kinds of small files beside
+// the raw ones that are read.
+const MaxVersionMetaSize = 4 << 10
+
+// RawFileKey is where the file at a path of the index lies.
+func RawFileKey(channel, version, path string) string { return channel + "/" + version + "/" + path }
+
+// VersionMetaKey is where a version's size and last block are said.
+func VersionMetaKey(channel, version string) string { return channel + "/" + version + ".meta.txt" }
+
+// VersionMeta is what a location of raw files says of a version.
+type VersionMeta struct {
+	Size      int64  // bytes of all files
+	LastBlock int64  // number of its last block; -1 if that is not known
+	Version   string // the version again
+}
+
+// ParseVersionMeta reads the lines of a version's meta file. Other tools write
+// it too, so lines that are not known are passed over.
+func ParseVersionMeta(b []byte) (VersionMeta, error) {
+	m := VersionMeta{LastBlock: -1}
+	if len(b) > MaxVersionMetaSize {
+		return m, fmt.Errorf("%w: meta file of %d bytes", ErrLimit, len(b))
+	}
+	for line := range strings.Lines(string(b)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		value = strings.TrimSpace(value)
+		var err error
+		switch key {
+		case "size":
+			m.Size, err = parseCount(value, MaxRawSize)
+		case "lastBlock":
+			m.LastBlock, err = parseCount(value, MaxSequence)
+		case "version":
+			m.Version = value
+		}
+		if err != nil {
+			return m, fmt.Errorf("meta file: %s: %w", key, err)
+		}
+	}
+	return m, nil
+}
+
+func parseCount(s string, most int64) (int64, error) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%w: %.40q is no number", ErrMalformed, s)
+	}
+	if n > most {
+		return 0, fmt.Errorf("%w: %d is above %d", ErrLimit, n, most)
+	}
+	return n, nil
+}
