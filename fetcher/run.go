@@ -37,7 +37,10 @@ type Options struct {
 	// up; 0 means DefaultPatience.
 	Patience time.Duration
 
-	Confirm  func(*Plan) error // asked before anything is fetched; nil means yes
+	// Check is asked about the manifest, which is trusted, before anything below
+	// it is fetched; nil means yes.
+	Check    func(context.Context, *manifest.Manifest) error
+	Confirm  func(*Plan) error // asked before any data is fetched; nil means yes
 	Progress func(Progress)    // called a few times a second
 	Log      *slog.Logger
 }
@@ -140,6 +143,11 @@ func begin(ctx context.Context, opts Options, target string, work *workDir) (*re
 	}
 	if err := checkChain(r.manifest, opts); err != nil {
 		return nil, err
+	}
+	if opts.Check != nil {
+		if err := opts.Check(ctx, r.manifest); err != nil {
+			return nil, err
+		}
 	}
 	if r.kind, err = database.Lookup(r.manifest.Database.Kind); err != nil {
 		return nil, fmt.Errorf("version %s: %w: a newer qsync may know it", r.manifest.Version, err)

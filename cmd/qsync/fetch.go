@@ -15,6 +15,7 @@ import (
 
 type fetchOptions struct {
 	publisherOptions
+	rpcOptions
 	name     string
 	version  string
 	to       string
@@ -51,7 +52,8 @@ Stop the node first. Its keys are never touched: only the database directory is.
 			return fetch(cmd.Context(), term.NewOutput(cmd), o)
 		},
 	}
-	o.addFlags(cmd)
+	o.publisherOptions.addFlags(cmd)
+	o.rpcOptions.addFlags(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&o.version, "version", "", "`VERSION` to restore, YYYYMMDD-HHMMSS (default: the newest)")
 	flags.StringVar(&o.to, "to", "", "database `DIR` that the snapshot becomes: for Polkadot the one that holds full/")
@@ -84,6 +86,10 @@ func fetch(ctx context.Context, out *term.Output, o fetchOptions) error {
 		return err
 	}
 	c.sayOthers(out)
+	check, err := o.manifestCheck(out, c)
+	if err != nil {
+		return err
+	}
 	target := o.to
 	if target == "" {
 		m, err := c.publisher.repository.Manifest(ctx, c.name, o.version)
@@ -113,6 +119,7 @@ func fetch(ctx context.Context, out *term.Output, o fetchOptions) error {
 		DryRun:     o.dryRun,
 		Jobs:       o.jobs,
 		RateLimit:  int64(o.rate),
+		Check:      check,
 		Confirm:    func(p *fetcher.Plan) error { printPlan(out, p); return nil },
 		Progress:   func(p fetcher.Progress) { display.Show(fetchProgress(p)) },
 		Log:        out.Log(),

@@ -39,6 +39,7 @@ func (o *publisherOptions) addFlags(cmd *cobra.Command) {
 type publisher struct {
 	name       string
 	repository *fetcher.Repository
+	checkRPC   []string // URLs of nodes that are independent of it
 }
 
 // publishers are those that the flags or the configuration name, in the order
@@ -84,7 +85,7 @@ func (o *publisherOptions) publishers(log *slog.Logger) ([]publisher, error) {
 		if name == "" {
 			name = r.Sources[0].String() // not the URL, which may hold a password
 		}
-		all = append(all, publisher{name, r})
+		all = append(all, publisher{name, r, p.CheckRPC})
 	}
 	return all, nil
 }
@@ -111,6 +112,7 @@ func (o *publisherOptions) choose(configured []config.Publisher) ([]config.Publi
 		if len(configured) != 1 {
 			return nil, term.Usagef("%s is missing, and %d publishers are configured that it could come from", missing, len(configured))
 		}
+		p.CheckRPC = configured[0].CheckRPC
 		if p.Name = configured[0].Name; len(o.from) == 0 {
 			p.URLs = configured[0].Sources()
 		} else {

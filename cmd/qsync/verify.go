@@ -13,6 +13,7 @@ import (
 
 type verifyOptions struct {
 	publisherOptions
+	rpcOptions
 	directory string
 	name      string
 	version   string
@@ -33,7 +34,8 @@ directory that a node has written to since differs.`,
 			return verify(cmd.Context(), term.NewOutput(cmd), o)
 		},
 	}
-	o.addFlags(cmd)
+	o.publisherOptions.addFlags(cmd)
+	o.rpcOptions.addFlags(cmd)
 	cmd.Flags().StringVar(&o.version, "version", "", "`VERSION` to compare with, YYYYMMDD-HHMMSS (default: the newest)")
 	return cmd
 }
@@ -65,10 +67,14 @@ func verify(ctx context.Context, out *term.Output, o verifyOptions) error {
 		return err
 	}
 	c.sayOthers(out)
+	check, err := o.manifestCheck(out, c)
+	if err != nil {
+		return err
+	}
 	display := out.NewDisplay()
 	defer display.Close()
 	report, err := fetcher.Verify(ctx, fetcher.VerifyOptions{
-		Repository: c.publisher.repository, Channel: c.name, Version: o.version, Directory: o.directory,
+		Repository: c.publisher.repository, Channel: c.name, Version: o.version, Directory: o.directory, Check: check,
 		Progress: func(checked, total int64) {
 			display.Show(term.Progress{Phase: string(fetcher.PhaseVerifying), Done: checked, Total: total})
 		},

@@ -43,6 +43,10 @@ type Publisher struct {
 
 	// Threshold is how many of the keys must have signed. Default: 1.
 	Threshold int `yaml:"threshold"`
+	// CheckRPC are the JSON-RPC URLs, http:// or https://, of nodes that are
+	// independent of the publisher. Each fetch asks them for the snapshot's block,
+	// and goes on if at least one has it and none contradicts.
+	CheckRPC List `yaml:"check_rpc"`
 }
 
 // Sources are all places of the publisher.
@@ -131,6 +135,12 @@ func (o *Operator) check(d *document) error {
 		for _, s := range p.Sources() {
 			if u, err := url.Parse(s); err != nil || !slices.Contains([]string{"http", "https", "s3", "file"}, u.Scheme) {
 				return d.fault(key+".url", "", "%q: want http://, https://, s3:// or file://", s)
+			}
+		}
+		for _, s := range p.CheckRPC {
+			if u, err := url.Parse(s); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+				// Not repeated: there may be a key in it.
+				return d.fault(key+".check_rpc", "", "want http://HOST… or https://HOST…, the JSON-RPC of a node over HTTP")
 			}
 		}
 		if len(p.Trust) == 0 {

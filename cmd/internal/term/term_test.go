@@ -15,6 +15,7 @@ import (
 	"github.com/qsync/qsync/manifest/trust"
 	"github.com/qsync/qsync/publish"
 	"github.com/qsync/qsync/snapshot"
+	"github.com/qsync/qsync/snapshot/chain"
 )
 
 func TestExitCode(t *testing.T) {
@@ -37,6 +38,7 @@ func TestExitCode(t *testing.T) {
 		{&fs.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}, 13, "make room"},
 		{fetcher.ErrNoSpace, 13, "make room"},
 		{fetcher.ErrNoSource, 14, "same command"},
+		{fmt.Errorf("block 7: %w", chain.ErrUnconfirmed), 14, "same command"},
 		{fetcher.ErrConsent, 15, "--yes"},
 		{fmt.Errorf("%w: %w", errInterrupted, fetcher.ErrNoSource), 130, "same command"},
 		{errors.Join(fetcher.ErrNoSource, context.Canceled), 14, "same command"},
