@@ -64,7 +64,7 @@ Stop the node first. Its keys are never touched: only the database directory is.
 	flags.IntVar(&o.jobs, "jobs", 0, "most connections, `N`, over all sources (default: measured)")
 	flags.Var(&o.rate, "limit-rate", "most `BYTES` a second, like 50MiB (default: no limit)")
 	flags.BoolVar(&o.keepOld, "keep-old", false, "keep the directory that is replaced, beside the new one")
-	flags.BoolVar(&o.yes, "yes", false, "agree to what would be asked")
+	flags.BoolVar(&o.yes, "yes", false, "agree to what would be asked, but not to pay")
 	cmd.MarkFlagsMutuallyExclusive("to", "base-path")
 	cmd.MarkFlagsMutuallyExclusive("in-place", "keep-old")
 	for _, name := range []string{"to", "base-path", "seed"} {
@@ -77,10 +77,12 @@ func fetch(ctx context.Context, out *term.Output, o fetchOptions) error {
 	if o.jobs < 0 {
 		return term.Usagef("--jobs %d: want 1 or more", o.jobs)
 	}
-	publishers, err := o.publishers(out.Log())
-	if err != nil {
-		return err
-	}
+	return o.asking(out, func(m *money, publishers []publisher) error {
+		return fetchFrom(ctx, out, o, m, publishers)
+	})
+}
+
+func fetchFrom(ctx context.Context, out *term.Output, o fetchOptions, money *money, publishers []publisher) error {
 	c, err := findChannel(ctx, out, publishers, o.name)
 	if err != nil {
 		return err
@@ -103,6 +105,7 @@ func fetch(ctx context.Context, out *term.Output, o fetchOptions) error {
 	if target, err = filepath.Abs(target); err != nil {
 		return err
 	}
+	sources := c.publisher.repository.Sources
 	display := out.NewDisplay()
 	defer func() { display.Close() }()
 	options := fetcher.Options{
@@ -120,9 +123,13 @@ func fetch(ctx context.Context, out *term.Output, o fetchOptions) error {
 		Jobs:       o.jobs,
 		RateLimit:  int64(o.rate),
 		Check:      check,
-		Confirm:    func(p *fetcher.Plan) error { printPlan(out, p); return nil },
-		Progress:   func(p fetcher.Progress) { display.Show(fetchProgress(p)) },
-		Log:        out.Log(),
+		Confirm: func(p *fetcher.Plan) error {
+			costs := costs(ctx, sources, p)
+			printPlan(out, p, costs)
+			return display.Without(func() error { return money.agreeToFetch(sources, costs) })
+		},
+		Progress: func(p fetcher.Progress) { display.Show(fetchProgress(p)) },
+		Log:      out.Log(),
 	}
 	result, err := fetcher.Run(ctx, options)
 	// Money is agreed to by its own flag, not by a yes to another question.
@@ -140,7 +147,7 @@ func fetch(ctx context.Context, out *term.Output, o fetchOptions) error {
 		return err
 	}
 	if o.dryRun {
-		printPlan(out, result.Plan)
+		printPlan(out, result.Plan, costs(ctx, sources, result.Plan))
 		return nil
 	}
 	printDone(out, result, target)

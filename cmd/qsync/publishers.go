@@ -44,7 +44,7 @@ type publisher struct {
 
 // publishers are those that the flags or the configuration name, in the order
 // in which they are to be asked.
-func (o *publisherOptions) publishers(log *slog.Logger) ([]publisher, error) {
+func (o *publisherOptions) publishers(log *slog.Logger, consent *source.Consent) ([]publisher, error) {
 	files := config.OperatorFiles()
 	if o.configFile != "" {
 		if _, err := os.Stat(o.configFile); err != nil {
@@ -66,7 +66,7 @@ func (o *publisherOptions) publishers(log *slog.Logger) ([]publisher, error) {
 			return nil, err
 		}
 	}
-	consent := source.Options{AllowRequesterPays: o.allowRequesterPays}
+	sources := source.Options{Consent: consent}
 	var all []publisher
 	for _, p := range chosen {
 		policy, err := trust.NewPolicy(p.Trust, p.Threshold)
@@ -75,7 +75,7 @@ func (o *publisherOptions) publishers(log *slog.Logger) ([]publisher, error) {
 		}
 		r := &fetcher.Repository{Policy: policy, Marks: marks, Log: log}
 		for _, url := range p.Sources() {
-			s, err := consent.Open(url)
+			s, err := sources.Open(url)
 			if err != nil {
 				return nil, &term.UsageError{Err: err}
 			}

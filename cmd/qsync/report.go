@@ -8,11 +8,12 @@ import (
 type planEvent struct {
 	Event string `json:"event"`
 	*fetcher.Plan
+	Costs []cost `json:"costs,omitempty"`
 }
 
-func printPlan(out *term.Output, p *fetcher.Plan) {
+func printPlan(out *term.Output, p *fetcher.Plan, costs []cost) {
 	if out.JSON {
-		out.Event(planEvent{"plan", p})
+		out.Event(planEvent{"plan", p, costs})
 		return
 	}
 	how := "into a new directory that then takes its place"
@@ -26,6 +27,12 @@ func printPlan(out *term.Output, p *fetcher.Plan) {
 	out.Say("  disk      %s needed, %s free", term.Size(p.RoomBytes), term.Size(p.FreeBytes))
 	for _, s := range p.Sources {
 		out.Say("  source    %s (%s)", s.Name, s.Layout)
+	}
+	for _, c := range costs {
+		out.Say("  cost      %s: %s", c.Source, c)
+		if c.price != nil {
+			out.Say("            by the list prices of %s, %s; less or nothing inside Amazon's network", c.AsOf, c.List)
+		}
 	}
 }
 

@@ -160,10 +160,32 @@ func upload(t *testing.T, server *s3server.Server, tree string) {
 	}))
 }
 
-// payOffers are what requests have offered to pay.
+// payOffers are what requests have offered to pay, and what that came to.
 type payOffers struct {
-	mu   sync.Mutex
-	made map[string]bool
+	mu    sync.Mutex
+	made  map[string]bool
+	bytes int64
+}
+
+// paid is how many bytes have been paid for since take was last called.
+func (o *payOffers) paid() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.bytes
+}
+
+// bill counts what a client pays for.
+type bill struct {
+	http.ResponseWriter
+	offers *payOffers
+}
+
+func (b *bill) Write(p []byte) (int, error) {
+	n, err := b.ResponseWriter.Write(p)
+	b.offers.mu.Lock()
+	defer b.offers.mu.Unlock()
+	b.offers.bytes += int64(n)
+	return n, err
 }
 
 // take returns the offers since it was last called.
@@ -174,7 +196,7 @@ func (o *payOffers) take() string {
 	for offer := range o.made {
 		all = append(all, offer)
 	}
-	o.made = map[string]bool{}
+	o.made, o.bytes = map[string]bool{}, 0
 	return strings.Join(all, " and ")
 }
 
@@ -202,7 +224,8 @@ func requesterPays(t *testing.T, endpoint string) (string, *payOffers) {
 			_, _ = io.WriteString(w, "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
 			return
 		}
-		forward.ServeHTTP(w, r)
+		w.Header().Set("X-Amz-Request-Charged", "requester")
+		forward.ServeHTTP(&bill{w, offers}, r)
 	}))
 	t.Cleanup(server.Close)
 	return server.URL, offers

@@ -57,11 +57,13 @@ type verifiedEvent struct {
 }
 
 func verify(ctx context.Context, out *term.Output, o verifyOptions) error {
+	return o.asking(out, func(_ *money, publishers []publisher) error {
+		return verifyWith(ctx, out, o, publishers)
+	})
+}
+
+func verifyWith(ctx context.Context, out *term.Output, o verifyOptions, publishers []publisher) error {
 	start := time.Now()
-	publishers, err := o.publishers(out.Log())
-	if err != nil {
-		return err
-	}
 	c, err := findChannel(ctx, out, publishers, o.name)
 	if err != nil {
 		return err

@@ -16,9 +16,9 @@ var ErrRequesterPays = errors.New("the requester would pay")
 
 // Options say what the user agreed to.
 type Options struct {
-	// AllowRequesterPays lets a bucket's owner have the user billed for what is
-	// read. Without it no request ever offers to pay.
-	AllowRequesterPays bool
+	// Consent lets a bucket's owner have the user billed for what is read. Without
+	// it no request ever offers to pay.
+	Consent *Consent
 }
 
 // Open makes the source for a URL without any consent of the user: see

@@ -124,6 +124,16 @@ func TestDisplayWithoutATerminal(t *testing.T) {
 	if want := "qsync: fetching · 0 B of 1000 MiB · from a, b\nqsync: finishing\n"; stderr.String() != want {
 		t.Errorf("said %q\nwant %q", stderr.String(), want)
 	}
+	stderr.Reset()
+	d = o.NewDisplay()
+	failed := errors.New("no")
+	if err := d.Without(func() error { d.Show(Progress{Phase: "asking"}); return failed }); !errors.Is(err, failed) || stderr.Len() > 0 {
+		t.Errorf("while it was off it said %q, %v", stderr.String(), err)
+	}
+	d.Show(Progress{Phase: "fetching"})
+	if want := "qsync: fetching\n"; stderr.String() != want {
+		t.Errorf("said %q\nwant %q", stderr.String(), want)
+	}
 	o.JSON = true
 	d = o.NewDisplay()
 	d.Show(Progress{Phase: "fetching", Done: 1, Total: 2, Sources: []string{"a"}})
