@@ -14,9 +14,15 @@
 //	    lock           held while a fetch runs
 //	    manifest.json  what is being restored
 //	    index          its index object
+//	    listing.json   in place of both, of what nobody has signed
 //	    journal        which chunks are on disk
 //	    tree/          the directory that takes the target's place at the end
 //	    swap           written before the exchange, so that the next start can tell
+//
+// A tree that nobody has signed ([UnsignedTree]) has no digests: nothing of it can
+// be recognised on a disk or told from something else. Of an interrupted restore of
+// one only what the journal calls durable counts, and only while size, ETag and time
+// of the file at its source are what they were.
 //
 // The target stays whole and usable until tree/ is complete and durable and is
 // exchanged with it in one rename. With [Options.InPlace] there is no tree/:

@@ -55,12 +55,12 @@ func (r *restore) fetch(ctx context.Context, wanted func(path string) bool) erro
 		return nil
 	}
 	volumes := r.volumes(todo)
-	d := &download{restore: r, queue: newQueue(todo, len(r.repo.Sources)), planned: largest(volumes), log: r.log}
+	d := &download{restore: r, queue: newQueue(todo, len(r.sources)), planned: largest(volumes), log: r.log}
 	r.progress.toFetch.Add(volumes[d.planned])
 	if r.opts.RateLimit > 0 {
 		d.limit = rate.NewLimiter(rate.Limit(r.opts.RateLimit), manifest.MaxFrameSize)
 	}
-	for i, s := range r.repo.Sources {
+	for i, s := range r.sources {
 		d.lanes = append(d.lanes, &lane{source: s, layout: r.layouts[i], number: i})
 	}
 	r.progress.download.Store(d)
@@ -159,7 +159,7 @@ func (d *download) judge(ctx context.Context, l *lane, err error) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	if _, local := errors.AsType[*localError](err); local {
+	if _, local := errors.AsType[*localError](err); local || errors.Is(err, ErrChanged) {
 		d.queue.fail(err)
 		return false
 	}
@@ -304,7 +304,6 @@ func (d *download) keep(out *os.File, l *lane, w *work, arrived []slot) (kept in
 	r := d.restore
 	f := &r.table.index.Files[w.file]
 	var chunks [atOnce][]byte // nil where it is held already
-	var sums [atOnce]manifest.Digest
 	var broken error
 	for i, s := range arrived {
 		if r.held.has(r.table.first[w.file] + int64(w.next+i)) {
@@ -315,14 +314,17 @@ func (d *download) keep(out *os.File, l *lane, w *work, arrived []slot) (kept in
 			break
 		}
 	}
-	sums[0], sums[1] = manifest.SumPair(chunks[0], chunks[1])
+	var sums [atOnce]manifest.Digest
+	if r.table.digests {
+		sums[0], sums[1] = manifest.SumPair(chunks[0], chunks[1])
+	}
 	for i := range arrived {
 		number := w.next + i
 		if chunks[i] == nil {
 			continue
 		}
-		if want := f.Chunk(number); sums[i] != want {
-			return i, &wrongChunkError{fmt.Errorf("digest is %s, want %s", sums[i], want)}
+		if r.table.digests && sums[i] != f.Chunk(number) {
+			return i, &wrongChunkError{fmt.Errorf("digest is %s, want %s", sums[i], f.Chunk(number))}
 		}
 		if err := r.tree.writeChunk(out, w.file, number, chunks[i]); err != nil {
 			return i, &localError{err}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/qsync/qsync/fetcher"
@@ -22,6 +23,9 @@ func testFaults(t *testing.T, p *publisher) {
 	good := httptest.NewServer(http.FileServer(http.Dir(p.base)))
 	t.Cleanup(good.Close)
 	for _, fault := range sourcetest.Faults {
+		if p.raw && slices.Contains([]string{"throttle", "reset", "forbidden", "stall", "redirect to itself"}, fault.Name) {
+			continue // nothing of what is in the answer matters
+		}
 		t.Run(fault.Name, func(t *testing.T) {
 			t.Parallel()
 			bad := fault.Serve(t, p.base)

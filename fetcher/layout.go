@@ -3,6 +3,7 @@ package fetcher
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -64,8 +65,8 @@ func (s *segments) span(file, from, to int) Span {
 
 // rawFiles are the files of the database as they are.
 type rawFiles struct {
-	index            *manifest.Index
-	channel, version string
+	index  *manifest.Index
+	prefix string // of their keys
 }
 
 func (r *rawFiles) String() string { return "files" }
@@ -80,7 +81,7 @@ func (r *rawFiles) unpack(arrived, _ []byte, _ int) ([]byte, error) { return arr
 func (r *rawFiles) span(file, from, to int) Span {
 	f := &r.index.Files[file]
 	begin, end := int64(from)*manifest.ChunkSize, min(int64(to)*manifest.ChunkSize, f.Size)
-	return Span{Key: manifest.RawFileKey(r.channel, r.version, f.Path), Offset: begin, Length: end - begin, Size: f.Size}
+	return Span{Key: r.prefix + f.Path, Offset: begin, Length: end - begin, Size: f.Size}
 }
 
 const (
@@ -92,23 +93,23 @@ const (
 // findLayouts asks each source for the meta file that stands beside the raw files
 // of a version. One that has it, and for the same snapshot, serves files; every
 // other one segments.
-func (r *restore) findLayouts(ctx context.Context) error {
+func (s *snapshot) findLayouts(ctx context.Context, log *slog.Logger) error {
 	frames, err := manifest.NewFrameDecoder()
 	if err != nil {
 		return err
 	}
-	bySegment := &segments{r.table.index, frames}
-	byFile := &rawFiles{r.table.index, r.manifest.Channel, r.manifest.Version}
-	r.layouts = make([]layout, len(r.repo.Sources))
+	bySegment := &segments{s.table.index, frames}
+	byFile := &rawFiles{s.table.index, manifest.RawFileKey(s.channel, s.version, "")}
+	s.layouts = make([]layout, len(s.sources))
 	var group errgroup.Group
 	group.SetLimit(probesAtOnce)
-	for i, s := range r.repo.Sources {
+	for i, source := range s.sources {
 		group.Go(func() error {
-			r.layouts[i] = bySegment
-			if err := r.hasFiles(ctx, s); err != nil {
-				r.log.Debug("source has no raw files", "source", s.String(), "err", err)
+			s.layouts[i] = bySegment
+			if err := hasFiles(ctx, source, s.manifest); err != nil {
+				log.Debug("source has no raw files", "source", source.String(), "err", err)
 			} else {
-				r.layouts[i] = byFile
+				s.layouts[i] = byFile
 			}
 			return nil
 		})
@@ -117,10 +118,10 @@ func (r *restore) findLayouts(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (r *restore) hasFiles(ctx context.Context, s Source) error {
+func hasFiles(ctx context.Context, s Source, m *manifest.Manifest) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	body, err := getRetrying(ctx, s, manifest.VersionMetaKey(r.manifest.Channel, r.manifest.Version), manifest.MaxVersionMetaSize)
+	body, err := getRetrying(ctx, s, manifest.VersionMetaKey(m.Channel, m.Version), manifest.MaxVersionMetaSize)
 	if err != nil {
 		return err
 	}
@@ -128,7 +129,7 @@ func (r *restore) hasFiles(ctx context.Context, s Source) error {
 	if err != nil {
 		return err
 	}
-	if meta.Version != r.manifest.Version || meta.Size != r.manifest.RawSize {
+	if meta.Version != m.Version || meta.Size != m.RawSize {
 		return fmt.Errorf("its meta file speaks of version %.40q with %d bytes", meta.Version, meta.Size)
 	}
 	return nil

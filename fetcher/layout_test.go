@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -16,9 +15,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"github.com/qsync/qsync/fetcher"
 	"github.com/qsync/qsync/fetcher/source/sourcetest"
@@ -67,21 +63,7 @@ func uploaded(t *testing.T, tree string) string {
 	} {
 		t.Setenv(name, value)
 	}
-	client, err := minio.New(strings.TrimPrefix(server.Endpoint, "http://"), &minio.Options{
-		Creds: credentials.NewStaticV4(server.AccessKey, server.SecretKey, ""), Region: server.Region,
-	})
-	check(t, err)
-	check(t, filepath.WalkDir(tree, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		key, err := filepath.Rel(tree, path)
-		if err != nil {
-			return err
-		}
-		_, err = client.FPutObject(t.Context(), server.Bucket, filepath.ToSlash(key), path, minio.PutObjectOptions{})
-		return err
-	}))
+	server.Upload(t, tree, "")
 	return "s3://" + server.Bucket + "?region=" + server.Region + "&endpoint=" + url.QueryEscape(server.Endpoint)
 }
 

@@ -16,16 +16,18 @@ import (
 type Plan struct {
 	Channel      string `json:"channel"`
 	Version      string `json:"version"`
+	Unsigned     bool   `json:"unsigned,omitempty"` // nobody vouches for it
 	Target       string `json:"target"`
 	InPlace      bool   `json:"in_place"`
 	Files        int    `json:"files"`
-	RawBytes     int64  `json:"raw_bytes"`      // of the whole snapshot
-	HeldBytes    int64  `json:"held_bytes"`     // raw bytes that need not be fetched
-	FetchBytes   int64  `json:"fetch_bytes"`    // bytes to fetch, at most: see Sources
-	Requests     int    `json:"requests"`       // spans to ask for
-	RoomBytes    int64  `json:"room_bytes"`     // disk that the rest needs
-	FreeBytes    int64  `json:"free_bytes"`     // disk that is free on the target's mount
-	ReplaceBytes int64  `json:"replaced_bytes"` // of the directory that will be replaced
+	LastBlock    int64  `json:"last_block,omitempty"` // of an unsigned snapshot, as its source says
+	RawBytes     int64  `json:"raw_bytes"`            // of the whole snapshot
+	HeldBytes    int64  `json:"held_bytes"`           // raw bytes that need not be fetched
+	FetchBytes   int64  `json:"fetch_bytes"`          // bytes to fetch, at most: see Sources
+	Requests     int    `json:"requests"`             // spans to ask for
+	RoomBytes    int64  `json:"room_bytes"`           // disk that the rest needs
+	FreeBytes    int64  `json:"free_bytes"`           // disk that is free on the target's mount
+	ReplaceBytes int64  `json:"replaced_bytes"`       // of the directory that will be replaced
 
 	Sources []PlannedSource `json:"sources"`
 }
@@ -40,14 +42,17 @@ type PlannedSource struct {
 func (r *restore) plan() (*Plan, error) {
 	todo := r.missing(func(string) bool { return true })
 	p := &Plan{
-		Channel: r.opts.Channel, Version: r.manifest.Version, Target: r.target, InPlace: r.opts.InPlace,
-		Files: r.manifest.Files, RawBytes: r.manifest.RawSize, Requests: len(todo),
+		Channel: r.channel, Version: r.version, Target: r.target, InPlace: r.opts.InPlace,
+		Files: len(r.table.index.Files), RawBytes: r.rawSize, Requests: len(todo), Unsigned: r.listing != nil,
+	}
+	if r.listing != nil {
+		p.LastBlock = max(0, r.listing.LastBlock)
 	}
 	var missing int64
 	for _, w := range todo {
 		f := &r.table.index.Files[w.file]
 		for i := w.next; i < w.end; i++ {
-			if !r.held.has(r.table.first[w.file]+int64(i)) && !isHole(f, i) {
+			if !r.held.has(r.table.first[w.file]+int64(i)) && !r.table.isHole(w.file, i) {
 				missing += int64(f.ChunkLength(i))
 			}
 		}
@@ -58,7 +63,7 @@ func (r *restore) plan() (*Plan, error) {
 		p.RoomBytes = max(0, missing-r.overwritten())
 	}
 	volumes := r.volumes(todo)
-	for i, s := range r.repo.Sources {
+	for i, s := range r.sources {
 		l := r.layouts[i]
 		p.Sources = append(p.Sources, PlannedSource{s.String(), l.String(), volumes[l]})
 	}

@@ -66,7 +66,7 @@ func (r *restore) report(stop <-chan struct{}) {
 func (r *restore) snapshotProgress() Progress {
 	m := &r.progress
 	p := Progress{
-		RawBytes: r.manifest.RawSize, HeldBytes: m.held.Load(), CheckedBytes: m.checked.Load(),
+		RawBytes: r.rawSize, HeldBytes: m.held.Load(), CheckedBytes: m.checked.Load(),
 		FetchBytes: m.toFetch.Load(), FetchedBytes: m.fetched.Load(), ReusedBytes: m.reused.Load(),
 	}
 	p.Phase, _ = m.phase.Load().(Phase)

@@ -43,6 +43,9 @@ type publisher struct {
 func bothLayouts(t *testing.T, test func(t *testing.T, p *publisher)) {
 	for _, raw := range []bool{false, true} {
 		t.Run(map[bool]string{false: "segments", true: "files"}[raw], func(t *testing.T) {
+			if raw && testing.Short() {
+				t.Skip("the goroutines are the same, and TestMixedLayouts has them")
+			}
 			p := newPublisher(t)
 			p.raw = raw
 			test(t, p)

@@ -16,6 +16,7 @@ type work struct {
 	without   uint64 // sources, by number, that do not have it
 
 	// Of the request under way:
+	source  int // whom it is asked of
 	started time.Time
 	touched time.Time          // when the last chunk arrived
 	begin   int                // chunk that it started at
@@ -53,7 +54,7 @@ func (q *queue) take(source int, wanted func() bool) *work {
 			w := q.waiting[i]
 			copy(q.waiting[1:], q.waiting[:i])
 			q.waiting = q.waiting[1:]
-			q.start(w)
+			q.start(w, source)
 			return w
 		}
 		if w := q.steal(source); w != nil {
@@ -92,7 +93,8 @@ func (q *queue) choose(source int) int {
 	return first
 }
 
-func (q *queue) start(w *work) {
+func (q *queue) start(w *work, source int) {
+	w.source = source
 	w.started, w.begin = time.Now(), w.next
 	w.touched, w.cancel, w.twin = w.started, func() {}, nil
 	q.active[w] = true
@@ -118,7 +120,9 @@ func (q *queue) steal(source int) *work {
 		if left < 1 || w.twin != nil || w.without&(1<<source) != 0 {
 			continue
 		}
-		if time.Since(w.touched) > doubleAfter {
+		// The source that lets it stand still is of no help, unless it is the only one.
+		another := w.source != source || q.live&^w.without == 1<<source
+		if time.Since(w.touched) > doubleAfter && another {
 			stuck = w
 		}
 		if expected := age / time.Duration(got+1) * time.Duration(left); left > 1 && age > stealAfter && expected > longest {
@@ -130,11 +134,11 @@ func (q *queue) steal(source int) *work {
 		middle := slowest.next + (slowest.end-slowest.next+1)/2
 		half := &work{file: slowest.file, next: middle, end: slowest.end, without: slowest.without}
 		slowest.end = middle
-		q.start(half)
+		q.start(half, source)
 		return half
 	case stuck != nil:
 		double := &work{file: stuck.file, next: stuck.next, end: stuck.end, without: stuck.without}
-		q.start(double)
+		q.start(double, source)
 		double.twin, stuck.twin = stuck, double
 		return double
 	}
@@ -290,7 +294,7 @@ func (r *restore) missing(wanted func(path string) bool) (all []*work) {
 			passed := int64(0) // bytes behind last
 			for i := first; i < first+n; i++ {
 				switch {
-				case r.held.has(r.table.first[file] + int64(i)), isHole(f, i):
+				case r.held.has(r.table.first[file] + int64(i)), r.table.isHole(file, i):
 					passed += int64(r.layouts[0].length(file, i))
 				case last != nil && passed <= gap:
 					last.end = i + 1

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -21,44 +22,45 @@ func VersionMetaKey(channel, version string) string { return channel + "/" + ver
 
 // VersionMeta is what a location of raw files says of a version.
 type VersionMeta struct {
-	Size      int64  // bytes of all files
+	Size      int64  // bytes of all files; -1 if that is not known
 	LastBlock int64  // number of its last block; -1 if that is not known
 	Version   string // the version again
 }
 
 // ParseVersionMeta reads the lines of a version's meta file. Other tools write
-// it too, so lines that are not known are passed over.
+// it too, so lines that are not known are passed over, and with an error about one
+// line comes what the others say.
 func ParseVersionMeta(b []byte) (VersionMeta, error) {
-	m := VersionMeta{LastBlock: -1}
+	m := VersionMeta{Size: -1, LastBlock: -1}
 	if len(b) > MaxVersionMetaSize {
 		return m, fmt.Errorf("%w: meta file of %d bytes", ErrLimit, len(b))
 	}
+	var errs []error
 	for line := range strings.Lines(string(b)) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
 		value = strings.TrimSpace(value)
 		var err error
 		switch key {
 		case "size":
-			m.Size, err = parseCount(value, MaxRawSize)
+			m.Size, err = parseCount(key, value, MaxRawSize)
 		case "lastBlock":
-			m.LastBlock, err = parseCount(value, MaxSequence)
+			m.LastBlock, err = parseCount(key, value, MaxSequence)
 		case "version":
 			m.Version = value
 		}
-		if err != nil {
-			return m, fmt.Errorf("meta file: %s: %w", key, err)
-		}
+		errs = append(errs, err)
 	}
-	return m, nil
+	return m, errors.Join(errs...)
 }
 
-func parseCount(s string, most int64) (int64, error) {
+// parseCount returns -1 for what is no number up to most.
+func parseCount(key, s string, most int64) (int64, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < 0 {
-		return 0, fmt.Errorf("%w: %.40q is no number", ErrMalformed, s)
+		return -1, fmt.Errorf("%w: meta file: %s %.40q is no number", ErrMalformed, key, s)
 	}
 	if n > most {
-		return 0, fmt.Errorf("%w: %d is above %d", ErrLimit, n, most)
+		return -1, fmt.Errorf("%w: meta file: %s %d is above %d", ErrLimit, key, n, most)
 	}
 	return n, nil
 }

@@ -54,10 +54,9 @@ func protocolOf(id string) chain.Protocol {
 
 // manifestCheck asks the nodes about the block of a manifest. It is nil if there
 // is no node to ask.
-func (o *rpcOptions) manifestCheck(out *term.Output, c channel) (func(context.Context, *manifest.Manifest) error, error) {
-	nodes, err := o.nodes(c.publisher.checkRPC, protocolOf(c.chain))
-	if err != nil || len(nodes) == 0 {
-		return nil, err
+func manifestCheck(out *term.Output, nodes []*chain.Client) func(context.Context, *manifest.Manifest) error {
+	if len(nodes) == 0 {
+		return nil
 	}
 	var confirmed manifest.Block // not asked for twice, when the user was asked something in between
 	return func(ctx context.Context, m *manifest.Manifest) error {
@@ -73,7 +72,7 @@ func (o *rpcOptions) manifestCheck(out *term.Output, c channel) (func(context.Co
 		}
 		confirmed = *m.Block
 		return nil
-	}, nil
+	}
 }
 
 type checkedEvent struct {

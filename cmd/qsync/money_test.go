@@ -75,7 +75,7 @@ func TestPayingIsAskedFor(t *testing.T) {
 	server := s3server.Start(t)
 	useAWS(t, server)
 	tree, verifier, want := publishTree(t)
-	upload(t, server, tree)
+	server.Upload(t, tree, "polka")
 	endpoint, offers := requesterPays(t, server.Endpoint)
 	place := "s3://snapshots/polka?region=eu-central-1&endpoint=" + endpoint
 	const (
@@ -156,7 +156,7 @@ func TestCostsForScripts(t *testing.T) {
 	server := s3server.Start(t)
 	useAWS(t, server)
 	tree, verifier, _ := publishTree(t)
-	upload(t, server, tree)
+	server.Upload(t, tree, "polka")
 	endpoint, _ := requesterPays(t, server.Endpoint)
 	stdout, _, err := run(t, "fetch", "demo", "--trust", verifier, "--to", filepath.Join(t.TempDir(), "db"), "--json", "--dry-run",
 		"--allow-requester-pays", "--from", "s3://snapshots/polka?region=eu-central-1&endpoint="+endpoint, "--from", tree)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"io"
-	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -15,8 +14,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/spf13/cobra"
 
 	"github.com/qsync/qsync/cmd/internal/term"
@@ -29,7 +26,7 @@ func TestFetchFromS3(t *testing.T) {
 	server := s3server.Start(t)
 	useAWS(t, server)
 	tree, verifier, want := publishTree(t)
-	upload(t, server, tree)
+	server.Upload(t, tree, "polka")
 	payers, offers := requesterPays(t, server.Endpoint)
 	const place = "s3://snapshots/polka?region=eu-central-1&endpoint="
 
@@ -138,26 +135,6 @@ func qsyncd(t *testing.T, directory string, args ...string) (stdout string) {
 		t.Fatalf("qsyncd %s: %v", strings.Join(args, " "), err)
 	}
 	return string(out)
-}
-
-// upload puts a published tree below the prefix polka of the bucket.
-func upload(t *testing.T, server *s3server.Server, tree string) {
-	t.Helper()
-	client, err := minio.New(strings.TrimPrefix(server.Endpoint, "http://"), &minio.Options{
-		Creds: credentials.NewStaticV4(server.AccessKey, server.SecretKey, ""), Region: server.Region,
-	})
-	check(t, err)
-	check(t, filepath.WalkDir(tree, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		key, err := filepath.Rel(tree, path)
-		if err != nil {
-			return err
-		}
-		_, err = client.FPutObject(t.Context(), server.Bucket, "polka/"+filepath.ToSlash(key), path, minio.PutObjectOptions{})
-		return err
-	}))
 }
 
 // payOffers are what requests have offered to pay, and what that came to.

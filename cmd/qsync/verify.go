@@ -69,14 +69,14 @@ func verifyWith(ctx context.Context, out *term.Output, o verifyOptions, publishe
 		return err
 	}
 	c.sayOthers(out)
-	check, err := o.manifestCheck(out, c)
+	nodes, err := o.nodes(c.publisher.checkRPC, protocolOf(c.chain))
 	if err != nil {
 		return err
 	}
 	display := out.NewDisplay()
 	defer display.Close()
 	report, err := fetcher.Verify(ctx, fetcher.VerifyOptions{
-		Repository: c.publisher.repository, Channel: c.name, Version: o.version, Directory: o.directory, Check: check,
+		Repository: c.publisher.repository, Channel: c.name, Version: o.version, Directory: o.directory, Check: manifestCheck(out, nodes),
 		Progress: func(checked, total int64) {
 			display.Show(term.Progress{Phase: string(fetcher.PhaseVerifying), Done: checked, Total: total})
 		},

@@ -55,5 +55,8 @@ func (o Options) Open(rawURL string) (fetcher.Source, error) {
 	case "":
 		return openDir(rawURL)
 	}
+	if IsUnsigned(rawURL) {
+		return nil, fmt.Errorf("source %s: nobody has signed what is there, so that only a fetch with --unsigned reads it", u.Redacted())
+	}
 	return nil, fmt.Errorf("source %s: scheme %q is not known: want http, https, file, s3 or a path", u.Redacted(), u.Scheme)
 }

@@ -253,6 +253,7 @@ func TestOperatorFaults(t *testing.T) {
 		{"no trust", "name: a, url: https://a", ":2: publishers[0].trust: is missing"},
 		{"not a key", "name: a, url: https://a, trust: abc", ":2: publishers[0].trust: "},
 		{"trust of a strange type", "name: a, url: https://a, trust: {b: c}", ":2: publishers[0].trust: a mapping: want a text or a list"},
+		{"check_rpc that is no web address", "name: a, url: https://a, check_rpc: [\"ws://a/key\"], trust: " + key, ":2: publishers[0].check_rpc: want http://HOST"},
 		{"threshold", "name: a, url: https://a, threshold: 2, trust: " + key, ":2: publishers[0].threshold: 2 of 1 keys: want 1 to 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -122,7 +123,8 @@ func (f Fault) Serve(t *testing.T, base string) string {
 	var requests atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A raw file lies below its channel and version.
-		if !strings.HasPrefix(r.URL.Path, "/segments/") && strings.Count(r.URL.Path, "/") < 3 {
+		data := strings.HasPrefix(r.URL.Path, "/segments/") || strings.Count(r.URL.Path, "/") >= 3 && path.Base(r.URL.Path) != "files.txt"
+		if !data || r.Method == http.MethodHead {
 			good.ServeHTTP(w, r)
 			return
 		}
