@@ -33,8 +33,9 @@ func interrupt(t *testing.T, p *publisher, opts fetcher.Options, after int64) {
 
 // TestDamagedWork damages what an interrupted restore left, in every way that a
 // crash of the machine can. The next run finds out and the result is exact.
-func TestDamagedWork(t *testing.T) {
-	p := newPublisher(t)
+func TestDamagedWork(t *testing.T) { bothLayouts(t, testDamagedWork) }
+
+func testDamagedWork(t *testing.T, p *publisher) {
 	want := sampleFiles()
 	p.publish("20261122-040003", want)
 	damages := map[string]func(t *testing.T, work string){
@@ -53,20 +54,7 @@ func TestDamagedWork(t *testing.T) {
 		"written but not on disk": func(t *testing.T, work string) {
 			// What a power cut leaves of chunks that were not synced: zeros. A
 			// clean stop had synced them, so the durable marks go too.
-			journal := filepath.Join(work, "journal")
-			body, err := os.ReadFile(journal)
-			check(t, err)
-			header := strings.IndexByte(string(body), '\n') + 1
-			kept := append([]byte{}, body[:header]...)
-			for at := header; at+16 <= len(body); at += 16 {
-				if body[at] == 1 {
-					kept = append(kept, body[at:at+16]...)
-				}
-			}
-			if len(kept) == header || len(kept) == len(body) {
-				t.Fatal("the journal has not both kinds of marks")
-			}
-			check(t, os.WriteFile(journal, kept, 0o600))
+			dropDurable(t, filepath.Join(work, "journal"))
 			f := filepath.Join(work, "tree/full/000001.sst")
 			size := int64(len(want["full/000001.sst"]))
 			check(t, os.Truncate(f, 2<<20))
@@ -256,7 +244,7 @@ func TestFullDisk(t *testing.T) {
 	check(t, os.Remove(ballast))
 	filled := false
 	src := &hooked{Source: openSource(t, p.base), before: func(s fetcher.Span) {
-		if strings.HasPrefix(s.Key, "segments/") && !filled {
+		if isData(s.Key) && !filled {
 			filled = true
 			check(t, os.WriteFile(ballast, make([]byte, 16*mib), 0o644))
 		}

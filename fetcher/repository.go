@@ -97,16 +97,25 @@ func (r *Repository) ask(ctx context.Context, key string, limit int64) []reply {
 // passed over.
 const smallObjectTries = 3
 
-func getRetrying(ctx context.Context, s Source, key string, limit int64) ([]byte, error) {
+// getter is what a small object is got from: a [Source] or an [UnsignedTree].
+type getter interface {
+	Get(ctx context.Context, key string, limit int64) ([]byte, error)
+}
+
+func getRetrying(ctx context.Context, s getter, key string, limit int64) ([]byte, error) {
 	return backoff.Retry(ctx, func() ([]byte, error) {
 		body, err := s.Get(ctx, key, limit)
 		if errors.Is(err, ErrNotFound) {
 			return nil, backoff.Permanent(err)
 		}
 		return body, err
-	}, backoff.WithMaxTries(smallObjectTries), backoff.WithBackOff(&backoff.ExponentialBackOff{
+	}, smallObjectRetries()...)
+}
+
+func smallObjectRetries() []backoff.RetryOption {
+	return []backoff.RetryOption{backoff.WithMaxTries(smallObjectTries), backoff.WithBackOff(&backoff.ExponentialBackOff{
 		InitialInterval: 200 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5, MaxInterval: 2 * time.Second,
-	}))
+	})}
 }
 
 // Catalog returns the newest catalog that any source holds.
