@@ -12,14 +12,23 @@ import (
 type table struct {
 	index *manifest.Index
 	first []int64 // number of each file's first chunk; one more at the end
+	// digests says that the index has those of its chunks. Without them nothing can
+	// be told about what arrives, and nothing on a disk can be recognised.
+	digests bool
 }
 
-func newTable(x *manifest.Index) *table {
-	t := &table{index: x, first: make([]int64, len(x.Files)+1)}
+func newTable(x *manifest.Index, digests bool) *table {
+	t := &table{index: x, first: make([]int64, len(x.Files)+1), digests: digests}
 	for i := range x.Files {
 		t.first[i+1] = t.first[i] + int64(x.Files[i].ChunkCount())
 	}
 	return t
+}
+
+// isHole reports whether a chunk is known to be zeros: a hole serves.
+func (t *table) isHole(file, chunk int) bool {
+	f := &t.index.Files[file]
+	return t.digests && f.Chunk(chunk) == zeroChunk && f.ChunkLength(chunk) == manifest.ChunkSize
 }
 
 func (t *table) chunks() int64 { return t.first[len(t.first)-1] }

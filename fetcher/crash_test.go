@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,8 +35,9 @@ func interrupt(t *testing.T, p *publisher, opts fetcher.Options, after int64) {
 
 // TestDamagedWork damages what an interrupted restore left, in every way that a
 // crash of the machine can. The next run finds out and the result is exact.
-func TestDamagedWork(t *testing.T) {
-	p := newPublisher(t)
+func TestDamagedWork(t *testing.T) { bothLayouts(t, testDamagedWork) }
+
+func testDamagedWork(t *testing.T, p *publisher) {
 	want := sampleFiles()
 	p.publish("20261122-040003", want)
 	damages := map[string]func(t *testing.T, work string){
@@ -53,20 +56,7 @@ func TestDamagedWork(t *testing.T) {
 		"written but not on disk": func(t *testing.T, work string) {
 			// What a power cut leaves of chunks that were not synced: zeros. A
 			// clean stop had synced them, so the durable marks go too.
-			journal := filepath.Join(work, "journal")
-			body, err := os.ReadFile(journal)
-			check(t, err)
-			header := strings.IndexByte(string(body), '\n') + 1
-			kept := append([]byte{}, body[:header]...)
-			for at := header; at+16 <= len(body); at += 16 {
-				if body[at] == 1 {
-					kept = append(kept, body[at:at+16]...)
-				}
-			}
-			if len(kept) == header || len(kept) == len(body) {
-				t.Fatal("the journal has not both kinds of marks")
-			}
-			check(t, os.WriteFile(journal, kept, 0o600))
+			dropDurable(t, filepath.Join(work, "journal"))
 			f := filepath.Join(work, "tree/full/000001.sst")
 			size := int64(len(want["full/000001.sst"]))
 			check(t, os.Truncate(f, 2<<20))
@@ -256,7 +246,7 @@ func TestFullDisk(t *testing.T) {
 	check(t, os.Remove(ballast))
 	filled := false
 	src := &hooked{Source: openSource(t, p.base), before: func(s fetcher.Span) {
-		if strings.HasPrefix(s.Key, "segments/") && !filled {
+		if isData(s.Key) && !filled {
 			filled = true
 			check(t, os.WriteFile(ballast, make([]byte, 16*mib), 0o644))
 		}
@@ -285,17 +275,78 @@ func TestReadOnlyTarget(t *testing.T) {
 	}
 }
 
-// TestRollback offers an older head than one that was seen.
-func TestRollback(t *testing.T) {
-	p := newPublisher(t)
+// oldHead has published two versions, of which the second one was fetched, and has
+// the head of the first.
+func oldHead(t *testing.T) (p *publisher, opts fetcher.Options, head []byte) {
+	t.Helper()
+	p = newPublisher(t)
 	p.publish("20261121-040002", files{"a": []byte("1")})
-	old, err := os.ReadFile(filepath.Join(p.base, testChannel, "head"))
+	head, err := os.ReadFile(filepath.Join(p.base, testChannel, "head"))
 	check(t, err)
 	p.publish("20261122-040003", files{"a": []byte("2")})
-	opts := options(p, filepath.Join(t.TempDir(), "db"))
+	opts = options(p, filepath.Join(t.TempDir(), "db"))
 	mustRun(t, opts)
-	p.put(testChannel+"/head", old)
-	_, err = fetcher.Run(context.Background(), opts)
+	return p, opts, head
+}
+
+// setMarks sets the time of all marks.
+func setMarks(t *testing.T, opts fetcher.Options, to time.Time) {
+	t.Helper()
+	marks, err := filepath.Glob(filepath.Join(opts.Repository.Marks.Dir, "*", "*"))
+	check(t, err)
+	for _, file := range marks {
+		check(t, os.Chtimes(file, to, to))
+	}
+}
+
+// TestCacheBehind: one of a CDN's caches has an older head than another one that was
+// asked a moment ago.
+func TestCacheBehind(t *testing.T) {
+	_, opts, head := oldHead(t)
+	synctest.Test(t, func(t *testing.T) {
+		setMarks(t, opts, time.Now().Add(-20*time.Second))
+		asked := 0
+		opts.Repository.Sources = []fetcher.Source{&behind{Source: opts.Repository.Sources[0], head: head, asked: &asked}}
+		opts.Repository.Now = nil
+		if _, err := opts.Repository.Head(t.Context(), testChannel); err != nil || asked != behindFor+1 {
+			t.Errorf("asked %d times: %v", asked, err)
+		}
+		// Nobody waits for ever.
+		asked = -1000
+		start := time.Now()
+		_, err := opts.Repository.Head(t.Context(), testChannel)
+		failure := (*trust.Error)(nil)
+		if took := time.Since(start); !errors.As(err, &failure) || failure.Class != trust.Rollback || took > time.Minute {
+			t.Errorf("after %s: %v", took, err)
+		}
+	})
+}
+
+const behindFor = 3
+
+// behind answers with an older head at first.
+type behind struct {
+	fetcher.Source
+	head  []byte
+	asked *int
+}
+
+func (b *behind) Get(ctx context.Context, key string, limit int64) ([]byte, error) {
+	if key != testChannel+"/head" {
+		return b.Source.Get(ctx, key, limit)
+	}
+	if *b.asked++; *b.asked <= behindFor {
+		return b.head, nil
+	}
+	return b.Source.Get(ctx, key, limit)
+}
+
+// TestRollback offers an older head than one that was seen.
+func TestRollback(t *testing.T) {
+	p, opts, head := oldHead(t)
+	setMarks(t, opts, time.Now().Add(-time.Hour))
+	p.put(testChannel+"/head", head)
+	_, err := fetcher.Run(context.Background(), opts)
 	if failure := (*trust.Error)(nil); !errors.As(err, &failure) || failure.Class != trust.Rollback {
 		t.Errorf("error is %v", err)
 	}

@@ -23,6 +23,7 @@ type download struct {
 	restore *restore
 	queue   *queue
 	lanes   []*lane
+	planned layout        // whose lengths the bytes to fetch are counted in
 	limit   *rate.Limiter // nil means none
 	log     *slog.Logger
 }
@@ -30,6 +31,7 @@ type download struct {
 // lane is a source in use: its connections and how it does.
 type lane struct {
 	source Source
+	layout layout
 	number int
 
 	fetched     atomic.Int64 // bytes
@@ -48,17 +50,18 @@ const maxSources = 63
 
 // fetch downloads all missing chunks of the wanted files.
 func (r *restore) fetch(ctx context.Context, wanted func(path string) bool) error {
-	todo, bytes := r.missing(wanted)
+	todo := r.missing(wanted)
 	if len(todo) == 0 {
 		return nil
 	}
-	r.progress.toFetch.Add(bytes)
-	d := &download{restore: r, queue: newQueue(todo, len(r.repo.Sources)), log: r.log}
+	volumes := r.volumes(todo)
+	d := &download{restore: r, queue: newQueue(todo, len(r.sources)), planned: largest(volumes), log: r.log}
+	r.progress.toFetch.Add(volumes[d.planned])
 	if r.opts.RateLimit > 0 {
 		d.limit = rate.NewLimiter(rate.Limit(r.opts.RateLimit), manifest.MaxFrameSize)
 	}
-	for i, s := range r.repo.Sources {
-		d.lanes = append(d.lanes, &lane{source: s, number: i})
+	for i, s := range r.sources {
+		d.lanes = append(d.lanes, &lane{source: s, layout: r.layouts[i], number: i})
 	}
 	r.progress.download.Store(d)
 
@@ -107,7 +110,7 @@ func (d *download) connect(ctx context.Context, l *lane) {
 	var slots [atOnce]slot
 	for i := range slots {
 		slots[i] = slot{d.restore.buffers.get(), d.restore.buffers.get()}
-		defer d.restore.buffers.put(slots[i].frame)
+		defer d.restore.buffers.put(slots[i].arrived)
 		defer d.restore.buffers.put(slots[i].chunk)
 	}
 	for {
@@ -156,7 +159,7 @@ func (d *download) judge(ctx context.Context, l *lane, err error) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	if _, local := errors.AsType[*localError](err); local {
+	if _, local := errors.AsType[*localError](err); local || errors.Is(err, ErrChanged) {
 		d.queue.fail(err)
 		return false
 	}
@@ -229,17 +232,16 @@ func (d *download) dropLane(l *lane, state string) {
 // atOnce is how many chunks of a stream are hashed at once: see [manifest.SumPair].
 const atOnce = 2
 
-// slot has the room for a frame and its chunk.
-type slot struct{ frame, chunk []byte }
+// slot has the room for a chunk, and for the frame that it may arrive in.
+type slot struct{ arrived, chunk []byte }
 
 // fetchWork streams a span and writes each chunk once its hash is right. The
 // first chunks of a stream that breaks are kept.
 func (d *download) fetchWork(ctx context.Context, l *lane, w *work, slots []slot) error {
 	r := d.restore
 	f := &r.table.index.Files[w.file]
-	d.queue.mu.Lock()
-	span := w.span(r.table.index)
-	d.queue.mu.Unlock()
+	next, end := d.queue.rest(w)
+	span := l.layout.span(w.file, next, end)
 	fail := func(chunk int, err error) error {
 		return fmt.Errorf("fetch %s from %s: chunk %d of %s: %w", span.Key, l.source, chunk, f.Path, err)
 	}
@@ -252,17 +254,17 @@ func (d *download) fetchWork(ctx context.Context, l *lane, w *work, slots []slot
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the request of work that was cut short
 	d.queue.begun(w, cancel)
-	if err := d.throttle(ctx, int(f.Frames[w.next])); err != nil {
+	if err := d.throttle(ctx, l.layout.length(w.file, next)); err != nil {
 		return err
 	}
 	body, err := l.source.Open(ctx, span)
 	if err != nil {
-		return fail(w.next, err)
+		return fail(next, err)
 	}
 	defer body.Close()
 	for more := true; more; {
 		arrived, readErr := d.read(ctx, l, w, body, slots[:d.queue.ahead(w, len(slots))])
-		kept, err := d.keep(out, w, arrived)
+		kept, err := d.keep(out, l, w, arrived)
 		more = d.queue.advance(w, kept)
 		if kept > 0 {
 			l.recovered()
@@ -274,19 +276,19 @@ func (d *download) fetchWork(ctx context.Context, l *lane, w *work, slots []slot
 	return nil
 }
 
-// read reads the next frames of w, one into each slot, and returns the slots up
-// to the first error.
+// read reads the next chunks of w as they travel, one into each slot, and
+// returns the slots up to the first error.
 func (d *download) read(ctx context.Context, l *lane, w *work, body io.Reader, slots []slot) (arrived []slot, err error) {
-	f := &d.restore.table.index.Files[w.file]
 	for i := range slots {
-		frame := w.next + i
-		if frame > w.begin { // that one has waited before the request
-			if err := d.throttle(ctx, int(f.Frames[frame])); err != nil {
+		number := w.next + i
+		length := l.layout.length(w.file, number)
+		if number > w.begin { // that one has waited before the request
+			if err := d.throttle(ctx, length); err != nil {
 				return slots[:i], err
 			}
 		}
-		slots[i].frame = slots[i].frame[:f.Frames[frame]]
-		n, err := io.ReadFull(body, slots[i].frame)
+		slots[i].arrived = slots[i].arrived[:length]
+		n, err := io.ReadFull(body, slots[i].arrived)
 		l.fetched.Add(int64(n))
 		d.restore.progress.fetched.Add(int64(n))
 		if err != nil {
@@ -296,31 +298,33 @@ func (d *download) read(ctx context.Context, l *lane, w *work, body io.Reader, s
 	return slots, nil
 }
 
-// keep checks the next chunks of w, whose frames have arrived, and writes them.
-// It returns how many are done, up to the first error.
-func (d *download) keep(out *os.File, w *work, arrived []slot) (kept int, err error) {
+// keep checks the next chunks of w, which have arrived, and writes them. It
+// returns how many are done, up to the first error.
+func (d *download) keep(out *os.File, l *lane, w *work, arrived []slot) (kept int, err error) {
 	r := d.restore
 	f := &r.table.index.Files[w.file]
 	var chunks [atOnce][]byte // nil where it is held already
-	var sums [atOnce]manifest.Digest
 	var broken error
 	for i, s := range arrived {
 		if r.held.has(r.table.first[w.file] + int64(w.next+i)) {
 			continue
 		}
-		if chunks[i], broken = r.frames.Decode(s.frame, s.chunk, f.ChunkLength(w.next+i)); broken != nil {
+		if chunks[i], broken = l.layout.unpack(s.arrived, s.chunk, f.ChunkLength(w.next+i)); broken != nil {
 			arrived = arrived[:i]
 			break
 		}
 	}
-	sums[0], sums[1] = manifest.SumPair(chunks[0], chunks[1])
+	var sums [atOnce]manifest.Digest
+	if r.table.digests {
+		sums[0], sums[1] = manifest.SumPair(chunks[0], chunks[1])
+	}
 	for i := range arrived {
 		number := w.next + i
 		if chunks[i] == nil {
 			continue
 		}
-		if want := f.Chunk(number); sums[i] != want {
-			return i, &wrongChunkError{fmt.Errorf("digest is %s, want %s", sums[i], want)}
+		if r.table.digests && sums[i] != f.Chunk(number) {
+			return i, &wrongChunkError{fmt.Errorf("digest is %s, want %s", sums[i], f.Chunk(number))}
 		}
 		if err := r.tree.writeChunk(out, w.file, number, chunks[i]); err != nil {
 			return i, &localError{err}
@@ -328,6 +332,7 @@ func (d *download) keep(out *os.File, w *work, arrived []slot) (kept int, err er
 		if err := r.have(w.file, number); err != nil {
 			return i, &localError{err}
 		}
+		r.progress.toFetch.Add(int64(l.layout.length(w.file, number) - d.planned.length(w.file, number)))
 	}
 	if broken != nil {
 		broken = &wrongChunkError{broken}

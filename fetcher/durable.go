@@ -120,7 +120,7 @@ func (r *restore) haveZeros() error {
 		var out *os.File
 		for i := range f.ChunkCount() {
 			id := r.table.first[file] + int64(i)
-			if !isHole(f, i) || r.held.has(id) {
+			if !r.table.isHole(file, i) || r.held.has(id) {
 				continue
 			}
 			if out == nil {
@@ -147,7 +147,3 @@ func (r *restore) haveZeros() error {
 
 // zeroChunk is the digest of a whole chunk of zeros.
 var zeroChunk = manifest.Sum(make([]byte, manifest.ChunkSize))
-
-func isHole(f *manifest.File, chunk int) bool {
-	return f.Chunk(chunk) == zeroChunk && f.ChunkLength(chunk) == manifest.ChunkSize
-}

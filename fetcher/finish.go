@@ -88,7 +88,7 @@ func (r *restore) finishSwap() (done bool, err error) {
 	if err != nil || state == swapNotBegun || state == swapPending {
 		return false, err
 	}
-	begun, _, err := r.work.begun()
+	same, err := r.isOf(r.work)
 	if err != nil {
 		return false, err
 	}
@@ -96,7 +96,7 @@ func (r *restore) finishSwap() (done bool, err error) {
 		if _, err := r.clearUp(); err != nil {
 			return false, err
 		}
-		if begun != nil && begun.Version == r.manifest.Version && begun.Channel == r.manifest.Channel {
+		if same {
 			return true, nil
 		}
 		work, err := openWorkDir(r.target)

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -28,15 +28,16 @@ func refused(t *testing.T, opts fetcher.Options, want error) {
 }
 
 // TestFlippedBits flips a bit in each object that a restore reads.
-func TestFlippedBits(t *testing.T) {
-	p := newPublisher(t)
+func TestFlippedBits(t *testing.T) { bothLayouts(t, testFlippedBits) }
+
+func testFlippedBits(t *testing.T, p *publisher) {
 	m := p.publish("20261122-040003", files{"a": random(1, 3*mib), "b": text(2, 2*mib)})
 	objects := map[string]error{
-		manifest.HeadKey(testChannel):               trust.ErrUntrusted,
-		manifest.ManifestKey(p.live[0].Manifest):    trust.ErrUntrusted,
-		manifest.IndexKey(m.Index.Digest):           trust.ErrUntrusted,
-		segmentKeys(t, p)[0]:                        fetcher.ErrNoSource,
-		segmentKeys(t, p)[len(segmentKeys(t, p))-1]: fetcher.ErrNoSource,
+		manifest.HeadKey(testChannel):            trust.ErrUntrusted,
+		manifest.ManifestKey(p.live[0].Manifest): trust.ErrUntrusted,
+		manifest.IndexKey(m.Index.Digest):        trust.ErrUntrusted,
+		dataKeys(t, p)[0]:                        fetcher.ErrNoSource,
+		dataKeys(t, p)[len(dataKeys(t, p))-1]:    fetcher.ErrNoSource,
 	}
 	for key, want := range objects {
 		path := filepath.Join(p.base, key)
@@ -64,11 +65,11 @@ func TestFlippedBits(t *testing.T) {
 	mustRun(t, options(p, filepath.Join(t.TempDir(), "db"))) // all is well again
 }
 
-func segmentKeys(t *testing.T, p *publisher) (keys []string) {
+func dataKeys(t *testing.T, p *publisher) (keys []string) {
 	t.Helper()
-	for path := range content(t, p.base) {
-		if strings.HasPrefix(path, "segments/") {
-			keys = append(keys, path)
+	for key := range content(t, p.base) {
+		if isData(key) && path.Base(key) != "files.txt" {
+			keys = append(keys, key)
 		}
 	}
 	return keys

@@ -14,32 +14,45 @@ import (
 
 // Plan is what a restore is about to do.
 type Plan struct {
-	Channel      string   `json:"channel"`
-	Version      string   `json:"version"`
-	Target       string   `json:"target"`
-	InPlace      bool     `json:"in_place"`
-	Files        int      `json:"files"`
-	RawBytes     int64    `json:"raw_bytes"`      // of the whole snapshot
-	HeldBytes    int64    `json:"held_bytes"`     // raw bytes that need not be fetched
-	FetchBytes   int64    `json:"fetch_bytes"`    // stored bytes to fetch
-	Requests     int      `json:"requests"`       // spans to ask for
-	RoomBytes    int64    `json:"room_bytes"`     // disk that the rest needs
-	FreeBytes    int64    `json:"free_bytes"`     // disk that is free on the target's mount
-	ReplaceBytes int64    `json:"replaced_bytes"` // of the directory that will be replaced
-	Sources      []string `json:"sources"`
+	Channel      string `json:"channel"`
+	Version      string `json:"version"`
+	Unsigned     bool   `json:"unsigned,omitempty"` // nobody vouches for it
+	Target       string `json:"target"`
+	InPlace      bool   `json:"in_place"`
+	Files        int    `json:"files"`
+	LastBlock    int64  `json:"last_block,omitempty"` // of an unsigned snapshot, as its source says
+	RawBytes     int64  `json:"raw_bytes"`            // of the whole snapshot
+	HeldBytes    int64  `json:"held_bytes"`           // raw bytes that need not be fetched
+	FetchBytes   int64  `json:"fetch_bytes"`          // bytes to fetch, at most: see Sources
+	Requests     int    `json:"requests"`             // spans to ask for
+	RoomBytes    int64  `json:"room_bytes"`           // disk that the rest needs
+	FreeBytes    int64  `json:"free_bytes"`           // disk that is free on the target's mount
+	ReplaceBytes int64  `json:"replaced_bytes"`       // of the directory that will be replaced
+
+	Sources []PlannedSource `json:"sources"`
+}
+
+// PlannedSource is a source, and what it will send if it serves all by itself.
+type PlannedSource struct {
+	Name       string `json:"name"`
+	Layout     string `json:"layout"` // segments or files
+	FetchBytes int64  `json:"fetch_bytes"`
 }
 
 func (r *restore) plan() (*Plan, error) {
-	todo, bytes := r.missing(func(string) bool { return true })
+	todo := r.missing(func(string) bool { return true })
 	p := &Plan{
-		Channel: r.opts.Channel, Version: r.manifest.Version, Target: r.target, InPlace: r.opts.InPlace,
-		Files: r.manifest.Files, RawBytes: r.manifest.RawSize, FetchBytes: bytes, Requests: len(todo),
+		Channel: r.channel, Version: r.version, Target: r.target, InPlace: r.opts.InPlace,
+		Files: len(r.table.index.Files), RawBytes: r.rawSize, Requests: len(todo), Unsigned: r.listing != nil,
+	}
+	if r.listing != nil {
+		p.LastBlock = max(0, r.listing.LastBlock)
 	}
 	var missing int64
 	for _, w := range todo {
 		f := &r.table.index.Files[w.file]
 		for i := w.next; i < w.end; i++ {
-			if !r.held.has(r.table.first[w.file]+int64(i)) && !isHole(f, i) {
+			if !r.held.has(r.table.first[w.file]+int64(i)) && !r.table.isHole(w.file, i) {
 				missing += int64(f.ChunkLength(i))
 			}
 		}
@@ -49,9 +62,12 @@ func (r *restore) plan() (*Plan, error) {
 	if r.opts.InPlace {
 		p.RoomBytes = max(0, missing-r.overwritten())
 	}
-	for _, s := range r.repo.Sources {
-		p.Sources = append(p.Sources, s.String())
+	volumes := r.volumes(todo)
+	for i, s := range r.sources {
+		l := r.layouts[i]
+		p.Sources = append(p.Sources, PlannedSource{s.String(), l.String(), volumes[l]})
 	}
+	p.FetchBytes = volumes[largest(volumes)]
 	var err error
 	p.FreeBytes, err = freeSpace(filepath.Dir(r.target))
 	return p, err

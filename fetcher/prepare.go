@@ -20,7 +20,12 @@ func (r *restore) prepare(ctx context.Context) (_ *Plan, err error) {
 		if r.tree, err = openTree(r.treePath(), r.table); err != nil {
 			return nil, err
 		}
-		if doubtful, err = r.resume(); err != nil {
+		if r.listing != nil {
+			err = r.resumeUnsigned()
+		} else {
+			doubtful, err = r.resume()
+		}
+		if err != nil {
 			return nil, err
 		}
 		if !r.opts.InPlace {
@@ -28,6 +33,9 @@ func (r *restore) prepare(ctx context.Context) (_ *Plan, err error) {
 				return nil, err
 			}
 		}
+	}
+	if !r.table.digests {
+		return r.plan()
 	}
 	seeds, err := r.seeds()
 	if err != nil {
@@ -120,21 +128,32 @@ func (r *restore) take(id int64) {
 	}
 }
 
+// stateFile is a file of the work directory that says what is being restored.
+type stateFile struct {
+	name string
+	body []byte
+}
+
+const (
+	manifestName = "manifest.json"
+	indexName    = "index"
+	listingName  = "listing.json"
+)
+
 // startJournal begins a new restore in the work directory. The journal goes
 // first: without one, nothing else in there counts.
 func (r *restore) startJournal(path, header string) (*journal, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("remove old journal: %w", err)
 	}
-	text, err := r.manifest.Marshal()
+	files, err := r.stateFiles()
 	if err != nil {
 		return nil, err
 	}
-	if err := r.work.writeFile("index", r.index); err != nil {
-		return nil, noSpace(err)
-	}
-	if err := r.work.writeFile("manifest.json", text); err != nil {
-		return nil, noSpace(err)
+	for _, f := range files {
+		if err := r.work.writeFile(f.name, f.body); err != nil {
+			return nil, noSpace(err)
+		}
 	}
 	return createJournal(path, header)
 }
@@ -144,7 +163,7 @@ func (r *restore) startJournal(path, header string) (*journal, error) {
 // stand where they belong are to be re-hashed.
 func (r *restore) adopt(begun *manifest.Manifest, old *manifest.Index, doubtful *chunkSet) error {
 	if begun != nil {
-		r.log.Info("going on from an unfinished restore", "of", begun.Version, "to", r.manifest.Version)
+		r.log.Info("going on from an unfinished restore", "of", begun.Version, "to", r.version)
 	}
 	if !r.opts.InPlace {
 		if err := r.tree.removeExtras(nil); err != nil {

@@ -21,8 +21,8 @@ type Progress struct {
 	RawBytes     int64 // of the whole snapshot
 	HeldBytes    int64 // of RawBytes, verified and written
 	CheckedBytes int64 // hashed so far while verifying
-	FetchBytes   int64 // stored bytes to be fetched
-	FetchedBytes int64 // stored bytes received so far, also those of no use
+	FetchBytes   int64 // bytes to be fetched, as far as is known: two sources may send a chunk in two lengths
+	FetchedBytes int64 // bytes received so far, also those of no use
 	ReusedBytes  int64 // raw bytes found on disk
 	Sources      []SourceProgress
 }
@@ -66,7 +66,7 @@ func (r *restore) report(stop <-chan struct{}) {
 func (r *restore) snapshotProgress() Progress {
 	m := &r.progress
 	p := Progress{
-		RawBytes: r.manifest.RawSize, HeldBytes: m.held.Load(), CheckedBytes: m.checked.Load(),
+		RawBytes: r.rawSize, HeldBytes: m.held.Load(), CheckedBytes: m.checked.Load(),
 		FetchBytes: m.toFetch.Load(), FetchedBytes: m.fetched.Load(), ReusedBytes: m.reused.Load(),
 	}
 	p.Phase, _ = m.phase.Load().(Phase)

@@ -1,10 +1,14 @@
 package fetcher_test
 
 import (
+	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,6 +36,26 @@ type publisher struct {
 	expires  time.Time
 	live     []manifest.Snapshot
 	enc      *manifest.FrameEncoder
+	raw      bool // raw files in place of segments
+}
+
+// bothLayouts runs a test with a publisher of segments and with one of raw files.
+func bothLayouts(t *testing.T, test func(t *testing.T, p *publisher)) {
+	for _, raw := range []bool{false, true} {
+		t.Run(map[bool]string{false: "segments", true: "files"}[raw], func(t *testing.T) {
+			if raw && testing.Short() {
+				t.Skip("the goroutines are the same, and TestMixedLayouts has them")
+			}
+			p := newPublisher(t)
+			p.raw = raw
+			test(t, p)
+		})
+	}
+}
+
+// isData reports whether a key is not one of the small objects that are read first.
+func isData(key string) bool {
+	return strings.HasPrefix(key, "segments/") || strings.HasPrefix(key, testChannel+"/") && strings.Count(key, "/") > 1
 }
 
 func newPublisher(t testing.TB) *publisher {
@@ -56,7 +80,36 @@ func (p *publisher) publish(version string, content files) *manifest.Manifest {
 		x.Files = append(x.Files, p.file(path, body))
 	}
 	sort.Slice(x.Files, func(i, j int) bool { return x.Files[i].Path < x.Files[j].Path })
+	if p.raw {
+		p.putRaw(version, content)
+	}
 	return p.seal(version, x)
+}
+
+// putRaw lays a version out as section 2 of FORMAT.md says of raw files.
+func (p *publisher) putRaw(version string, content files) {
+	p.t.Helper()
+	size, list := 0, ""
+	for _, path := range slices.Sorted(maps.Keys(content)) {
+		p.put(manifest.RawFileKey(testChannel, version, path), content[path])
+		size += len(content[path])
+		list += path + "\n"
+	}
+	p.put(testChannel+"/"+version+"/files.txt", []byte(list))
+	p.put(manifest.VersionMetaKey(testChannel, version), fmt.Appendf(nil, "size: %d\nversion: %s\n", size, version))
+	p.put(testChannel+"/latest_version.meta.txt", []byte(version+"\n"))
+}
+
+// rawTwin is another place of the same publisher, with the raw files of a version
+// in place of the segments.
+func (p *publisher) rawTwin(version string, content files) string {
+	p.t.Helper()
+	twin := *p
+	twin.base = p.t.TempDir()
+	check(p.t, os.CopyFS(twin.base, os.DirFS(p.base)))
+	check(p.t, os.RemoveAll(filepath.Join(twin.base, "segments")))
+	twin.putRaw(version, content)
+	return twin.base
 }
 
 // file seals a file's segments.
@@ -76,7 +129,9 @@ func (p *publisher) file(path string, body []byte) manifest.File {
 		}
 		digest := manifest.Sum(segment)
 		f.Segments = append(f.Segments, digest[:]...)
-		p.put(manifest.SegmentKey(digest), segment)
+		if !p.raw {
+			p.put(manifest.SegmentKey(digest), segment)
+		}
 	}
 	return f
 }

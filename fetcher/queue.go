@@ -7,17 +7,16 @@ import (
 	"math/bits"
 	"sync"
 	"time"
-
-	"github.com/qsync/qsync/manifest"
 )
 
 // work is a run of chunks of one segment that is to be fetched in one request.
 type work struct {
-	file, segment int
-	next, end     int    // chunks of the file; next moves on as they arrive
-	without       uint64 // sources, by number, that do not have it
+	file      int
+	next, end int    // chunks of the file; next moves on as they arrive
+	without   uint64 // sources, by number, that do not have it
 
 	// Of the request under way:
+	source  int // whom it is asked of
 	started time.Time
 	touched time.Time          // when the last chunk arrived
 	begin   int                // chunk that it started at
@@ -55,7 +54,7 @@ func (q *queue) take(source int, wanted func() bool) *work {
 			w := q.waiting[i]
 			copy(q.waiting[1:], q.waiting[:i])
 			q.waiting = q.waiting[1:]
-			q.start(w)
+			q.start(w, source)
 			return w
 		}
 		if w := q.steal(source); w != nil {
@@ -94,7 +93,8 @@ func (q *queue) choose(source int) int {
 	return first
 }
 
-func (q *queue) start(w *work) {
+func (q *queue) start(w *work, source int) {
+	w.source = source
 	w.started, w.begin = time.Now(), w.next
 	w.touched, w.cancel, w.twin = w.started, func() {}, nil
 	q.active[w] = true
@@ -120,7 +120,9 @@ func (q *queue) steal(source int) *work {
 		if left < 1 || w.twin != nil || w.without&(1<<source) != 0 {
 			continue
 		}
-		if time.Since(w.touched) > doubleAfter {
+		// The source that lets it stand still is of no help, unless it is the only one.
+		another := w.source != source || q.live&^w.without == 1<<source
+		if time.Since(w.touched) > doubleAfter && another {
 			stuck = w
 		}
 		if expected := age / time.Duration(got+1) * time.Duration(left); left > 1 && age > stealAfter && expected > longest {
@@ -130,13 +132,13 @@ func (q *queue) steal(source int) *work {
 	switch {
 	case slowest != nil:
 		middle := slowest.next + (slowest.end-slowest.next+1)/2
-		half := &work{file: slowest.file, segment: slowest.segment, next: middle, end: slowest.end, without: slowest.without}
+		half := &work{file: slowest.file, next: middle, end: slowest.end, without: slowest.without}
 		slowest.end = middle
-		q.start(half)
+		q.start(half, source)
 		return half
 	case stuck != nil:
-		double := &work{file: stuck.file, segment: stuck.segment, next: stuck.next, end: stuck.end, without: stuck.without}
-		q.start(double)
+		double := &work{file: stuck.file, next: stuck.next, end: stuck.end, without: stuck.without}
+		q.start(double, source)
 		double.twin, stuck.twin = stuck, double
 		return double
 	}
@@ -148,6 +150,13 @@ func (q *queue) begun(w *work, cancel context.CancelFunc) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	w.cancel = cancel
+}
+
+// rest is which chunks of w are to be fetched.
+func (q *queue) rest(w *work) (next, end int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return w.next, w.end
 }
 
 // ahead is how many chunks of w are wanted, at most so many.
@@ -267,13 +276,13 @@ func (q *queue) result(ctx context.Context) error {
 	return nil
 }
 
-// gapLength is how many bytes of frames that are not needed a request may run
-// over rather than being split in two.
-const gapLength = 64 << 10
-
 // missing makes the work for the chunks of the wanted files that are neither
 // held nor holes, in the order of the index.
-func (r *restore) missing(wanted func(path string) bool) (all []*work, bytes int64) {
+func (r *restore) missing(wanted func(path string) bool) (all []*work) {
+	gap := r.layouts[0].gap() // the least: the work must suit every source
+	for _, l := range r.layouts {
+		gap = min(gap, l.gap())
+	}
 	for file := range r.table.index.Files {
 		f := &r.table.index.Files[file]
 		if !wanted(f.Path) {
@@ -282,40 +291,49 @@ func (r *restore) missing(wanted func(path string) bool) (all []*work, bytes int
 		for s := range f.SegmentCount() {
 			first, n := f.SegmentSpan(s)
 			var last *work
-			gap := int64(0)
+			passed := int64(0) // bytes behind last
 			for i := first; i < first+n; i++ {
-				switch length := int64(f.Frames[i]); {
-				case r.held.has(r.table.first[file] + int64(i)), isHole(f, i):
-					gap += length
-				case last != nil && gap <= gapLength:
+				switch {
+				case r.held.has(r.table.first[file] + int64(i)), r.table.isHole(file, i):
+					passed += int64(r.layouts[0].length(file, i))
+				case last != nil && passed <= gap:
 					last.end = i + 1
-					bytes += gap + length
-					gap = 0
+					passed = 0
 				default:
-					last = &work{file: file, segment: s, next: i, end: i + 1}
+					last = &work{file: file, next: i, end: i + 1}
 					all = append(all, last)
-					bytes += length
-					gap = 0
+					passed = 0
 				}
 			}
 		}
 	}
-	return all, bytes
+	return all
 }
 
-// span is what to ask a source for.
-func (w *work) span(x *manifest.Index) Span {
-	f := &x.Files[w.file]
-	first, n := f.SegmentSpan(w.segment)
-	s := Span{Key: manifest.SegmentKey(f.Segment(w.segment))}
-	for i := first; i < first+n; i++ {
-		length := int64(f.Frames[i])
-		s.Size += length
-		if i < w.next {
-			s.Offset += length
-		} else if i < w.end {
-			s.Length += length
+// volumes is how many bytes the work has by each layout that a source has.
+func (r *restore) volumes(todo []*work) map[layout]int64 {
+	bytes := map[layout]int64{}
+	for _, l := range r.layouts {
+		if _, known := bytes[l]; known {
+			continue
+		}
+		var n int64
+		for _, w := range todo {
+			for i := w.next; i < w.end; i++ {
+				n += int64(l.length(w.file, i))
+			}
+		}
+		bytes[l] = n
+	}
+	return bytes
+}
+
+// largest is the layout with the most bytes.
+func largest(volumes map[layout]int64) (most layout) {
+	for l, n := range volumes {
+		if most == nil || n > volumes[most] {
+			most = l
 		}
 	}
-	return s
+	return most
 }

@@ -40,6 +40,9 @@ func TestQueueDoublesWhatStandsStill(t *testing.T) {
 			cancelled := map[*work]bool{}
 			q.begun(stuck, func() { cancelled[stuck] = true })
 			time.Sleep(doubleAfter + time.Second)
+			if same := q.steal(0); same != nil {
+				t.Fatalf("the source that lets it stand still is asked again: %+v", same)
+			}
 			double := q.take(1, always)
 			if double == nil || double.next != 0 || double.end != 1 {
 				t.Fatalf("double is %+v", double)
@@ -60,6 +63,20 @@ func TestQueueDoublesWhatStandsStill(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestQueueDoublesAtTheOnlySource asks a source again whose answer stands still: there
+// is no other one, and a new connection may do better.
+func TestQueueDoublesAtTheOnlySource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue([]*work{{end: 1}}, 2)
+		q.drop(1)
+		stuck := q.take(0, always)
+		time.Sleep(doubleAfter + time.Second)
+		if double := q.steal(0); double == nil || double.twin != stuck {
+			t.Errorf("double is %+v", double)
+		}
+	})
 }
 
 // TestQueueFailedTwin has one of two requests for the same chunks fail: the

@@ -97,16 +97,25 @@ func (r *Repository) ask(ctx context.Context, key string, limit int64) []reply {
 // passed over.
 const smallObjectTries = 3
 
-func getRetrying(ctx context.Context, s Source, key string, limit int64) ([]byte, error) {
+// getter is what a small object is got from: a [Source] or an [UnsignedTree].
+type getter interface {
+	Get(ctx context.Context, key string, limit int64) ([]byte, error)
+}
+
+func getRetrying(ctx context.Context, s getter, key string, limit int64) ([]byte, error) {
 	return backoff.Retry(ctx, func() ([]byte, error) {
 		body, err := s.Get(ctx, key, limit)
 		if errors.Is(err, ErrNotFound) {
 			return nil, backoff.Permanent(err)
 		}
 		return body, err
-	}, backoff.WithMaxTries(smallObjectTries), backoff.WithBackOff(&backoff.ExponentialBackOff{
+	}, smallObjectRetries()...)
+}
+
+func smallObjectRetries() []backoff.RetryOption {
+	return []backoff.RetryOption{backoff.WithMaxTries(smallObjectTries), backoff.WithBackOff(&backoff.ExponentialBackOff{
 		InitialInterval: 200 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5, MaxInterval: 2 * time.Second,
-	}))
+	})}
 }
 
 // Catalog returns the newest catalog that any source holds.
@@ -149,6 +158,44 @@ type signed[T text] struct {
 // highest sequence, which must not be below the highest ever seen. Sources that
 // lag behind are named: what they hold may still be of use.
 func newest[T text](ctx context.Context, r *Repository, what, key string, limit int64,
+	open func(trust.Policy, []byte) (signed[T], error),
+) (T, error) {
+	for {
+		value, err := newestNow(ctx, r, what, key, limit, open)
+		if err == nil || !r.mayBeCached(ctx, what, err) {
+			return value, err
+		}
+		r.Log.Warn("a cache may be behind: asking again in a moment", "err", err)
+		select {
+		case <-ctx.Done():
+			return value, ctx.Err()
+		case <-time.After(askAgainAfter):
+		}
+	}
+}
+
+const (
+	// cacheTime is how long a cache may serve what a newer signature has replaced:
+	// twice what it is told to keep it.
+	cacheTime     = time.Minute
+	askAgainAfter = 5 * time.Second
+)
+
+// mayBeCached reports whether an older text than was seen before is no reason for
+// suspicion yet: a CDN has many caches, and the one that answers now may have asked
+// before the one that answered a moment ago. An attacker gains that moment.
+func (r *Repository) mayBeCached(ctx context.Context, what string, err error) bool {
+	refused, is := errors.AsType[*trust.Error](err)
+	if !is || refused.Class != trust.Rollback {
+		return false
+	}
+	policy, _ := r.policy(ctx)
+	seen, markErr := r.Marks.Time(policy, what)
+	return markErr == nil && r.now().Sub(seen).Abs() < cacheTime
+}
+
+// newestNow is newest as the sources are at the moment.
+func newestNow[T text](ctx context.Context, r *Repository, what, key string, limit int64,
 	open func(trust.Policy, []byte) (signed[T], error),
 ) (T, error) {
 	var best signed[T]

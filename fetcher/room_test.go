@@ -18,13 +18,14 @@ const extraRoom = 64 * mib
 
 // TestRoom watches the filesystem of the target during a restore: its use never
 // passes that of the old or the new database by more than extraRoom.
-func TestRoom(t *testing.T) {
+func TestRoom(t *testing.T) { bothLayouts(t, testRoom) }
+
+func testRoom(t *testing.T, p *publisher) {
 	require.Root(t)
 	parent := t.TempDir()
 	check(t, unix.Mount("tmpfs", parent, "tmpfs", 0, "size=1G"))
 	t.Cleanup(func() { check(t, unix.Unmount(parent, 0)) })
 
-	p := newPublisher(t)
 	first, second := files{}, files{}
 	for i := range 8 {
 		name := string(rune('a' + i))

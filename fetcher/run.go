@@ -13,16 +13,20 @@ import (
 
 	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/manifest/database"
-	"github.com/qsync/qsync/manifest/trust"
 )
 
 // Options say what to restore, and where to.
 type Options struct {
+	// Repository is the publisher's.
 	Repository *Repository
-	Channel    string
-	Version    string // empty means the newest
-	Chain      string // the manifest must be of this chain; empty means any
-	Genesis    string // the manifest must have this genesis; empty means any
+	// Unsigned, in its place, is where a snapshot comes from that nobody has signed.
+	// Nothing can then be recognised on a disk: there are no Seeds and no InPlace.
+	Unsigned UnsignedTree
+
+	Channel string
+	Version string // empty means the newest
+	Chain   string // the manifest must be of this chain; empty means any
+	Genesis string // the manifest must have this genesis; empty means any
 
 	Target  string   // the directory that the snapshot becomes
 	Seeds   []string // directories whose chunks may be reused; the target itself always is
@@ -37,9 +41,13 @@ type Options struct {
 	// up; 0 means DefaultPatience.
 	Patience time.Duration
 
-	Confirm  func(*Plan) error // asked before anything is fetched; nil means yes
-	Progress func(Progress)    // called a few times a second
-	Log      *slog.Logger
+	// Check is asked about the manifest, which is trusted, before anything below
+	// it is fetched; nil means yes.
+	Check         func(context.Context, *manifest.Manifest) error
+	CheckUnsigned func(context.Context, *UnsignedSnapshot) error // the same in the place of a manifest
+	Confirm       func(*Plan) error                              // asked before any data is fetched; nil means yes
+	Progress      func(Progress)                                 // called a few times a second
+	Log           *slog.Logger
 }
 
 func (o *Options) patience() time.Duration {
@@ -49,11 +57,33 @@ func (o *Options) patience() time.Duration {
 	return DefaultPatience
 }
 
+func (o *Options) log() *slog.Logger {
+	if o.Log != nil {
+		return o.Log
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
+// check refuses what does not go together.
+func (o *Options) check() error {
+	if o.Unsigned != nil {
+		if o.InPlace || len(o.Seeds) > 0 {
+			return errors.New("an unsigned snapshot: nothing can be recognised on a disk, so neither seeds nor a restore in place help")
+		}
+		return nil
+	}
+	if n := len(o.Repository.Sources); n < 1 || n > maxSources {
+		return fmt.Errorf("%w: there are %d sources, want 1 to %d", ErrNoSource, n, maxSources)
+	}
+	return nil
+}
+
 // Result is what a restore did.
 type Result struct {
-	Manifest     *manifest.Manifest
+	Manifest     *manifest.Manifest // nil if nobody has signed it
+	Unsigned     *UnsignedSnapshot  // nil if somebody has
 	Plan         *Plan
-	FetchedBytes int64 // stored bytes received
+	FetchedBytes int64 // bytes received
 	ReusedBytes  int64 // raw bytes found on disk
 	OldDirectory string
 	Duration     time.Duration
@@ -61,14 +91,10 @@ type Result struct {
 
 // restore is one restore under way.
 type restore struct {
-	opts     Options
-	repo     *Repository
-	log      *slog.Logger
-	manifest *manifest.Manifest
-	digest   manifest.Digest // of the manifest
-	index    []byte          // the index object
-	table    *table
-	kind     *database.Kind
+	opts Options
+	log  *slog.Logger
+	*snapshot
+	rawSize int64 // bytes of the snapshot
 
 	target string
 	work   *workDir // nil in a dry run
@@ -76,17 +102,19 @@ type restore struct {
 	ledger *ledger  // nil in a dry run
 	held   *chunkSet
 
-	frames   *manifest.FrameDecoder
 	buffers  bufferPool
 	progress meter
 }
+
+// maxChanges is how often files may change at their source while they are fetched.
+const maxChanges = 5
 
 // Run restores a snapshot into opts.Target, or goes on with a restore that was
 // interrupted. With [Options.DryRun] it only makes the plan.
 func Run(ctx context.Context, opts Options) (*Result, error) {
 	start := time.Now()
-	if n := len(opts.Repository.Sources); n < 1 || n > maxSources {
-		return nil, fmt.Errorf("%w: there are %d sources, want 1 to %d", ErrNoSource, n, maxSources)
+	if err := opts.check(); err != nil {
+		return nil, err
 	}
 	target, err := locateTarget(opts.Target)
 	if err != nil {
@@ -100,22 +128,29 @@ func Run(ctx context.Context, opts Options) (*Result, error) {
 		defer work.close()
 	}
 	var skip manifest.Digest
-	for {
+	for changes := 0; ; {
 		r, err := begin(ctx, opts, target, work)
 		if err != nil {
 			return nil, err
 		}
 		if r.digest == skip {
 			return nil, fmt.Errorf("version %s of %s: %w: its objects are gone, and no newer version is published",
-				r.manifest.Version, opts.Channel, ErrNoSource)
+				r.version, r.channel, ErrNoSource)
 		}
 		result, err := r.run(ctx)
 		if errors.Is(err, errMissing) && opts.Version == "" {
 			// The version was pruned while it was fetched. What has arrived
 			// is of use to the next one.
-			r.log.Warn("version is gone from all sources, going on with the next", "version", r.manifest.Version, "err", err)
+			r.log.Warn("version is gone from all sources, going on with the next", "version", r.version, "err", err)
 			skip = r.digest
 			continue
+		}
+		if errors.Is(err, ErrChanged) {
+			if changes++; changes <= maxChanges {
+				r.log.Warn("a file has changed while it was fetched, asking for all of them again", "err", err)
+				continue
+			}
+			err = fmt.Errorf("%w: %w", ErrNoSource, err)
 		}
 		if errors.Is(err, errMissing) {
 			err = fmt.Errorf("%w: %w", ErrNoSource, err)
@@ -129,47 +164,19 @@ func Run(ctx context.Context, opts Options) (*Result, error) {
 }
 
 // begin finds out what is to be restored.
-func begin(ctx context.Context, opts Options, target string, work *workDir) (*restore, error) {
-	r := &restore{opts: opts, repo: opts.Repository, log: opts.Log, target: target, work: work}
-	if r.log == nil {
-		r.log = slog.New(slog.DiscardHandler)
+func begin(ctx context.Context, opts Options, target string, work *workDir) (r *restore, err error) {
+	r = &restore{opts: opts, log: opts.log(), target: target, work: work}
+	if opts.Unsigned != nil {
+		r.snapshot, err = unsignedSnapshot(ctx, opts, work)
+	} else {
+		r.snapshot, err = signedSnapshot(ctx, opts)
 	}
-	var err error
-	if r.digest, r.manifest, err = r.repo.resolve(ctx, opts.Channel, opts.Version); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	if err := checkChain(r.manifest, opts); err != nil {
-		return nil, err
-	}
-	if r.kind, err = database.Lookup(r.manifest.Database.Kind); err != nil {
-		return nil, fmt.Errorf("version %s: %w: a newer qsync may know it", r.manifest.Version, err)
-	}
-	var x *manifest.Index
-	if x, r.index, err = r.repo.Index(ctx, r.manifest); err != nil {
-		return nil, err
-	}
-	for i := range x.Files {
-		if why := database.Secret(x.Files[i].Path); why != "" {
-			return nil, fmt.Errorf("index of version %s: %w: it has %s, and %s", r.manifest.Version, trust.ErrUntrusted, x.Files[i].Path, why)
-		}
-	}
-	r.table = newTable(x)
+	r.rawSize = sizeOf(r.table.index)
 	r.held = newChunkSet(r.table.chunks())
-	if r.frames, err = manifest.NewFrameDecoder(); err != nil {
-		return nil, err
-	}
-	return r, nil
-}
-
-func checkChain(m *manifest.Manifest, opts Options) error {
-	if opts.Chain != "" && m.Chain.ID != opts.Chain {
-		return fmt.Errorf("version %s: %w: it is of chain %s, asked for was %s", m.Version, trust.ErrUntrusted, m.Chain.ID, opts.Chain)
-	}
-	if opts.Genesis != "" && m.Chain.Genesis != opts.Genesis {
-		return fmt.Errorf("version %s: %w: its genesis is %q, that of %s is %s",
-			m.Version, trust.ErrUntrusted, m.Chain.Genesis, opts.Chain, opts.Genesis)
-	}
-	return nil
+	return r, r.checkSecrets()
 }
 
 func (r *restore) run(ctx context.Context) (result *Result, err error) {
@@ -230,7 +237,7 @@ func (r *restore) run(ctx context.Context) (result *Result, err error) {
 }
 
 func (r *restore) result(plan *Plan) *Result {
-	return &Result{Manifest: r.manifest, Plan: plan, FetchedBytes: r.progress.fetched.Load(), ReusedBytes: r.progress.reused.Load()}
+	return &Result{Manifest: r.manifest, Unsigned: r.unsigned(), Plan: plan, FetchedBytes: r.progress.fetched.Load(), ReusedBytes: r.progress.reused.Load()}
 }
 
 // checkTarget refuses targets that a restore would harm.

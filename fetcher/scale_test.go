@@ -47,6 +47,8 @@ func millionChunks(oneFile bool) *manifest.Index {
 const (
 	planTime   = 2 * time.Second
 	planMemory = 300 << 20
+	// planRequests is what a requester pays some three cents for.
+	planRequests = 70_000
 )
 
 // TestPlanMillionChunks makes the plan in a process of its own, whose memory is
@@ -56,10 +58,13 @@ func TestPlanMillionChunks(t *testing.T) {
 		plan(t, base, os.Getenv("QSYNC_TEST_KEY"))
 		return
 	}
-	for _, oneFile := range []bool{false, true} {
-		t.Run(fmt.Sprintf("oneFile=%t", oneFile), func(t *testing.T) {
+	for _, test := range []struct{ oneFile, raw bool }{{false, false}, {true, false}, {false, true}} {
+		t.Run(fmt.Sprintf("oneFile=%t raw=%t", test.oneFile, test.raw), func(t *testing.T) {
 			p := newPublisher(t)
-			p.seal("20261122-040003", millionChunks(oneFile))
+			m := p.seal("20261122-040003", millionChunks(test.oneFile))
+			if test.raw {
+				p.put(manifest.VersionMetaKey(testChannel, m.Version), fmt.Appendf(nil, "size: %d\nversion: %s\n", m.RawSize, m.Version))
+			}
 			cmd := exec.Command(os.Args[0], "-test.run=^TestPlanMillionChunks$", "-test.v")
 			cmd.Env = append(os.Environ(), "QSYNC_TEST_PLAN="+p.base, "QSYNC_TEST_KEY="+p.verifier)
 			out, err := cmd.CombinedOutput()
@@ -85,7 +90,10 @@ func plan(t *testing.T, base, verifier string) {
 	})
 	check(t, err)
 	took := time.Since(start)
-	t.Logf("planned %d requests in %v", result.Plan.Requests, took)
+	t.Logf("planned %d requests of %s in %v", result.Plan.Requests, result.Plan.Sources[0].Layout, took)
+	if result.Plan.Requests > planRequests {
+		t.Errorf("the plan has %d requests", result.Plan.Requests)
+	}
 	if took > planTime && !raceEnabled {
 		t.Errorf("the plan took %v", took)
 	}

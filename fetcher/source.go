@@ -32,7 +32,7 @@ type Source interface {
 	String() string
 }
 
-// Span is a part of an object.
+// Span is a part of an object, or of a raw file.
 type Span struct {
 	Key    string
 	Offset int64 // bytes

@@ -24,7 +24,8 @@ type VerifyOptions struct {
 	Channel    string
 	Version    string // empty means the newest
 	Directory  string
-	Progress   func(checked, total int64) // bytes; called from several goroutines
+	Check      func(context.Context, *manifest.Manifest) error // as that of Options
+	Progress   func(checked, total int64)                      // bytes; called from several goroutines
 }
 
 // Report is what differs between a directory and a snapshot.
@@ -52,6 +53,11 @@ func Verify(ctx context.Context, opts VerifyOptions) (*Report, error) {
 	m, err := opts.Repository.Manifest(ctx, opts.Channel, opts.Version)
 	if err != nil {
 		return nil, err
+	}
+	if opts.Check != nil {
+		if err := opts.Check(ctx, m); err != nil {
+			return nil, err
+		}
 	}
 	x, _, err := opts.Repository.Index(ctx, m)
 	if err != nil {

@@ -97,7 +97,7 @@ func (w *workDir) writeFile(name string, body []byte) error {
 
 // begun is what an earlier fetch was restoring, or nil.
 func (w *workDir) begun() (m *manifest.Manifest, x *manifest.Index, err error) {
-	text, err := os.ReadFile(w.file("manifest.json"))
+	text, err := os.ReadFile(w.file(manifestName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
 	}
@@ -107,7 +107,7 @@ func (w *workDir) begun() (m *manifest.Manifest, x *manifest.Index, err error) {
 	if m, err = manifest.ParseManifest(text); err != nil {
 		return nil, nil, nil //nolint:nilerr // torn by a power cut: as if nothing had been begun
 	}
-	object, err := os.ReadFile(w.file("index"))
+	object, err := os.ReadFile(w.file(indexName))
 	if err != nil || manifest.Sum(object) != m.Index.Digest {
 		return nil, nil, nil //nolint:nilerr // likewise
 	}

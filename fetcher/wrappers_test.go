@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -13,7 +12,7 @@ import (
 
 var errStopped = errors.New("stopped by the test")
 
-// stopper cancels the restore after so many bytes of segments.
+// stopper cancels the restore after so many bytes of data.
 type stopper struct {
 	fetcher.Source
 	after  int64
@@ -23,7 +22,7 @@ type stopper struct {
 
 func (s *stopper) Open(ctx context.Context, span fetcher.Span) (io.ReadCloser, error) {
 	body, err := s.Source.Open(ctx, span)
-	if err != nil || !strings.HasPrefix(span.Key, "segments/") {
+	if err != nil || !isData(span.Key) {
 		return body, err
 	}
 	return struct {

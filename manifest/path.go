@@ -44,6 +44,20 @@ func CheckPath(p string) error {
 	return nil
 }
 
+// CheckPaths reports whether the paths of files in ascending order may be created,
+// and stand side by side, as those of an index.
+func CheckPaths(files []File) error {
+	if len(files) > MaxFiles {
+		return fmt.Errorf("%w: %d files", ErrLimit, len(files))
+	}
+	for i := range files {
+		if err := CheckPath(files[i].Path); err != nil {
+			return err
+		}
+	}
+	return checkPaths(files)
+}
+
 // checkPaths reports whether the paths of an index can stand side by side, also
 // where the case of letters does not count: in ascending order, none twice,
 // none a directory of another. It remembers only directories and paths with

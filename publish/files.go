@@ -1,11 +1,11 @@
 package publish
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 
 	"github.com/qsync/qsync/manifest"
@@ -79,11 +79,11 @@ func (p *Publisher) holding(k kind) []Target {
 	return p.Targets
 }
 
-func filesPrefix(channel, version string) string   { return channel + "/" + version + "/" }
-func fileKey(channel, version, path string) string { return filesPrefix(channel, version) + path }
-func listKey(channel, version string) string       { return filesPrefix(channel, version) + filesList }
-func metaKey(channel, version string) string       { return channel + "/" + version + metaSuffix }
-func latestKey(channel string) string              { return channel + "/latest_version" + metaSuffix }
+// filesPrefix is what the keys of a version's files begin with.
+func filesPrefix(channel, version string) string { return manifest.RawFileKey(channel, version, "") }
+
+func listKey(channel, version string) string { return manifest.RawFileKey(channel, version, filesList) }
+func latestKey(channel string) string        { return manifest.VersionMetaKey(channel, "latest_version") }
 
 const (
 	filesList  = "files.txt"
@@ -106,27 +106,25 @@ func parseFileKey(key string) (channel, version string, ok bool) {
 }
 
 // listText is the content of files.txt.
-func listText(x *manifest.Index) string {
-	var b strings.Builder
+func listText(x *manifest.Index) (text []byte) {
 	for i := range x.Files {
-		b.WriteString(x.Files[i].Path)
-		b.WriteByte('\n')
+		text = append(append(text, x.Files[i].Path...), '\n')
 	}
-	return b.String()
+	return text
 }
 
-// metaText is the content of a version's meta.txt.
-func metaText(m *manifest.Manifest) string {
-	text := "size: " + strconv.FormatInt(m.RawSize, 10) + "\n"
+// metaOf is what is said of a version.
+func metaOf(m *manifest.Manifest) manifest.VersionMeta {
+	meta := manifest.VersionMeta{Size: m.RawSize, LastBlock: -1, Version: m.Version}
 	if m.Block != nil {
-		text += "lastBlock: " + strconv.FormatInt(m.Block.Number, 10) + "\n"
+		meta.LastBlock = m.Block.Number
 	}
-	return text + "version: " + m.Version + "\n"
+	return meta
 }
 
 // putText stores a small object of a version.
-func putText(ctx context.Context, t filesTarget, key, text string) error {
-	err := t.Assemble(ctx, key, []Piece{{Length: int64(len(text))}}, strings.NewReader(text))
+func putText(ctx context.Context, t filesTarget, key string, text []byte) error {
+	err := t.Assemble(ctx, key, []Piece{{Length: int64(len(text))}}, bytes.NewReader(text))
 	if err != nil {
 		return fmt.Errorf("put %s of %d bytes on %s: %w", key, len(text), t, err)
 	}
@@ -136,7 +134,7 @@ func putText(ctx context.Context, t filesTarget, key, text string) error {
 // holdsVersion reports whether a target of files says that it has a version
 // whole, along with what names it.
 func holdsVersion(ctx context.Context, t Target, channel string, s manifest.Snapshot) (bool, error) {
-	for _, key := range []string{metaKey(channel, s.Version), manifest.ManifestKey(s.Manifest)} {
+	for _, key := range []string{manifest.VersionMetaKey(channel, s.Version), manifest.ManifestKey(s.Manifest)} {
 		_, err := t.Stat(ctx, key)
 		if errors.Is(err, ErrNotFound) {
 			return false, nil

@@ -63,7 +63,7 @@ func (r *Run) finishFiles(parent context.Context, m *manifest.Manifest, x *manif
 		group.Go(func() error {
 			missing, err := missingFile(ctx, t, r.channel, m.Version, x)
 			if err == nil && missing != "" {
-				err = fmt.Errorf("%s: %w, or has another size", fileKey(r.channel, m.Version, missing), ErrNotFound)
+				err = fmt.Errorf("%s: %w, or has another size", manifest.RawFileKey(r.channel, m.Version, missing), ErrNotFound)
 			}
 			if err == nil {
 				err = r.sampleFiles(ctx, t, m.Version, x)
@@ -72,7 +72,7 @@ func (r *Run) finishFiles(parent context.Context, m *manifest.Manifest, x *manif
 				return fmt.Errorf("check the files on %s: %w", t, err)
 			}
 			f, _ := filesOf(t)
-			return putText(ctx, filesTarget{Target: t, Files: f}, metaKey(r.channel, m.Version), metaText(m))
+			return putText(ctx, filesTarget{Target: t, Files: f}, manifest.VersionMetaKey(r.channel, m.Version), metaOf(m).Marshal())
 		})
 	}
 	return group.Wait()
@@ -86,7 +86,7 @@ func (r *Run) sampleFiles(ctx context.Context, t Target, version string, x *mani
 			continue
 		}
 		i := rand.IntN(f.ChunkCount())
-		key := fileKey(r.channel, version, f.Path)
+		key := manifest.RawFileKey(r.channel, version, f.Path)
 		chunk, err := t.Read(ctx, key, int64(i)*manifest.ChunkSize, int64(f.ChunkLength(i)))
 		if err == nil && manifest.Sum(chunk) != f.Chunk(i) {
 			err = errors.New("chunk has another digest than in the index")

@@ -119,7 +119,7 @@ func (p *filesPut) before(t filesTarget, f *manifest.File) (before *manifest.Fil
 	if !ok {
 		return nil, ""
 	}
-	return &t.before.Files[i], fileKey(p.run.channel, p.run.newest.Version, f.Path)
+	return &t.before.Files[i], manifest.RawFileKey(p.run.channel, p.run.newest.Version, f.Path)
 }
 
 // sentTo is how many bytes will be sent to a target.
@@ -141,7 +141,7 @@ func (p *filesPut) put(ctx context.Context, group *errgroup.Group, t filesTarget
 		}
 		f := &p.index.Files[i]
 		group.Go(func() error {
-			key := fileKey(p.run.channel, p.version, f.Path)
+			key := manifest.RawFileKey(p.run.channel, p.version, f.Path)
 			if err := p.putFile(ctx, t, f, key); err != nil {
 				return fmt.Errorf("put %s on %s: %w", key, t, err)
 			}

@@ -95,7 +95,7 @@ func (a *access) forURL(s string) (of source.Access, err error) {
 }
 
 // open opens the sources of a publisher.
-func (o *publisherOptions) open(p *config.Publisher) ([]fetcher.Source, error) {
+func (o *publisherOptions) open(p *config.Publisher, consent *source.Consent) ([]fetcher.Source, error) {
 	a, err := newAccess(p)
 	if err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ func (o *publisherOptions) open(p *config.Publisher) ([]fetcher.Source, error) {
 			return nil, err
 		}
 		used = used || len(access.Cookies) > 0
-		opened, err := source.Options{AllowRequesterPays: o.allowRequesterPays, Access: access}.Open(s)
+		opened, err := source.Options{Consent: consent, Access: access}.Open(s)
 		if err != nil {
 			return nil, &term.UsageError{Err: err}
 		}

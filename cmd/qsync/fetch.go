@@ -15,6 +15,7 @@ import (
 
 type fetchOptions struct {
 	publisherOptions
+	rpcOptions
 	name     string
 	version  string
 	to       string
@@ -26,6 +27,7 @@ type fetchOptions struct {
 	rate     term.Bytes
 	keepOld  bool
 	yes      bool
+	unsigned bool
 }
 
 func fetchCommand() *cobra.Command {
@@ -40,18 +42,24 @@ all is there, and is then replaced at once.
 
 It may be killed at any moment: the same command goes on where it stopped.
 
-Stop the node first. Its keys are never touched: only the database directory is.`,
+Stop the node first. Its keys are never touched: only the database directory is.
+
+With --unsigned it takes the files of a tree that nobody has signed, as Parity
+publishes them: --from parity+https://HOST/CHANNEL, with or without /VERSION. Then
+nothing vouches for them, neither who made them nor that they arrived unchanged.`,
 		Example: `  qsync fetch polkadot
   qsync fetch polkadot --base-path /data --dry-run
   qsync fetch kusama-paritydb-prune --from https://snapshots.example.org \
-      --trust snapshots.example.org+1a2b3c4d+AY… --to /data/chains/ksmcc3/paritydb`,
+      --trust snapshots.example.org+1a2b3c4d+AY… --to /data/chains/ksmcc3/paritydb
+  qsync fetch polkadot --unsigned --from parity+https://snapshots.polkadot.io/polkadot-rocksdb-prune`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.name = args[0]
 			return fetch(cmd.Context(), term.NewOutput(cmd), o)
 		},
 	}
-	o.addFlags(cmd)
+	o.publisherOptions.addFlags(cmd)
+	o.rpcOptions.addFlags(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&o.version, "version", "", "`VERSION` to restore, YYYYMMDD-HHMMSS (default: the newest)")
 	flags.StringVar(&o.to, "to", "", "database `DIR` that the snapshot becomes: for Polkadot the one that holds full/")
@@ -62,7 +70,8 @@ Stop the node first. Its keys are never touched: only the database directory is.
 	flags.IntVar(&o.jobs, "jobs", 0, "most connections, `N`, over all sources (default: measured)")
 	flags.Var(&o.rate, "limit-rate", "most `BYTES` a second, like 50MiB (default: no limit)")
 	flags.BoolVar(&o.keepOld, "keep-old", false, "keep the directory that is replaced, beside the new one")
-	flags.BoolVar(&o.yes, "yes", false, "agree to what would be asked")
+	flags.BoolVar(&o.yes, "yes", false, "agree to what would be asked, but not to pay")
+	flags.BoolVar(&o.unsigned, "unsigned", false, "take files from --from parity+https://… though nobody vouches for them")
 	cmd.MarkFlagsMutuallyExclusive("to", "base-path")
 	cmd.MarkFlagsMutuallyExclusive("in-place", "keep-old")
 	for _, name := range []string{"to", "base-path", "seed"} {
@@ -75,69 +84,97 @@ func fetch(ctx context.Context, out *term.Output, o fetchOptions) error {
 	if o.jobs < 0 {
 		return term.Usagef("--jobs %d: want 1 or more", o.jobs)
 	}
-	publishers, err := o.publishers(out.Log())
-	if err != nil {
+	if err := o.checkUnsigned(); err != nil {
 		return err
 	}
+	if o.unsigned {
+		return fetchUnsigned(ctx, out, o)
+	}
+	return o.asking(out, func(m *money, publishers []publisher) error {
+		return fetchFrom(ctx, out, o, m, publishers)
+	})
+}
+
+func fetchFrom(ctx context.Context, out *term.Output, o fetchOptions, money *money, publishers []publisher) error {
 	c, err := findChannel(ctx, out, publishers, o.name)
 	if err != nil {
 		return err
 	}
 	c.sayOthers(out)
+	nodes, err := o.nodes(c.publisher.checkRPC, protocolOf(c.chain))
+	if err != nil {
+		return err
+	}
 	target := o.to
 	if target == "" {
 		m, err := c.publisher.repository.Manifest(ctx, c.name, o.version)
 		if err != nil {
 			return err
 		}
-		if target, err = databaseDirectory(m, o.basePath); err != nil {
+		if target, err = databaseDirectory(m.Chain.ID, m.Database, o.basePath); err != nil {
 			return err
 		}
 	}
-	if target, err = filepath.Abs(target); err != nil {
-		return err
-	}
-	display := out.NewDisplay()
-	defer func() { display.Close() }()
 	options := fetcher.Options{
 		Repository: c.publisher.repository,
 		Channel:    c.name,
 		Version:    o.version,
 		Chain:      c.chain,
 		Genesis:    knownGenesis(c.chain),
-		Target:     target,
-		Seeds:      o.seeds,
-		InPlace:    o.inPlace,
-		KeepOld:    o.keepOld,
-		Replace:    o.yes,
-		DryRun:     o.dryRun,
-		Jobs:       o.jobs,
-		RateLimit:  int64(o.rate),
-		Confirm:    func(p *fetcher.Plan) error { printPlan(out, p); return nil },
-		Progress:   func(p fetcher.Progress) { display.Show(fetchProgress(p)) },
-		Log:        out.Log(),
+		Check:      manifestCheck(out, nodes),
 	}
-	result, err := fetcher.Run(ctx, options)
+	result, target, err := o.restore(ctx, out, options, target, func(p *fetcher.Plan) error {
+		sources := c.publisher.repository.Sources
+		costs := costs(ctx, sources, p)
+		printPlan(out, p, costs)
+		if o.dryRun {
+			return nil
+		}
+		return money.agreeToFetch(sources, costs)
+	})
+	if err != nil || o.dryRun {
+		return err
+	}
+	m := result.Manifest
+	printDone(out, result, restored{m.Channel, m.Version, m.Chain.ID, m.Database, m.Files, m.RawSize}, target)
+	sayNext(out, m.Chain.ID, nodes)
+	return nil
+}
+
+// restore runs a restore, shows how it goes, and asks before it replaces what is no
+// database. planned is told the plan, and has to agree to it.
+func (o *fetchOptions) restore(ctx context.Context, out *term.Output, options fetcher.Options, target string,
+	planned func(*fetcher.Plan) error,
+) (result *fetcher.Result, absolute string, err error) {
+	if target, err = filepath.Abs(target); err != nil {
+		return nil, "", err
+	}
+	display := out.NewDisplay()
+	defer func() { display.Close() }()
+	options.Target = target
+	options.Seeds, options.InPlace, options.KeepOld = o.seeds, o.inPlace, o.keepOld
+	options.Replace = o.yes
+	options.DryRun = o.dryRun
+	options.Jobs, options.RateLimit = o.jobs, int64(o.rate)
+	options.Confirm = func(p *fetcher.Plan) error { return display.Without(func() error { return planned(p) }) }
+	options.Progress = func(p fetcher.Progress) { display.Show(fetchProgress(p)) }
+	options.Log = out.Log()
+	result, err = fetcher.Run(ctx, options)
 	// Money is agreed to by its own flag, not by a yes to another question.
 	if errors.Is(err, fetcher.ErrConsent) && !errors.Is(err, source.ErrRequesterPays) {
 		display.Close()
 		if err := out.Confirm(err, "Replace all that is in "+target+"?"); err != nil {
-			return err
+			return nil, "", err
 		}
 		display = out.NewDisplay()
 		options.Replace = true
 		result, err = fetcher.Run(ctx, options)
 	}
-	display.Close()
-	if err != nil {
-		return err
+	if err == nil && o.dryRun {
+		display.Close()
+		err = planned(result.Plan)
 	}
-	if o.dryRun {
-		printPlan(out, result.Plan)
-		return nil
-	}
-	printDone(out, result, target)
-	return nil
+	return result, target, err
 }
 
 func fetchProgress(p fetcher.Progress) term.Progress {

@@ -39,29 +39,31 @@ manifest itself.`,
 }
 
 func inspect(ctx context.Context, out *term.Output, o inspectOptions) error {
-	publishers, err := o.publishers(out.Log())
-	if err != nil {
-		return err
-	}
-	c, err := findChannel(ctx, out, publishers, o.name)
-	if err != nil {
-		return err
-	}
-	c.sayOthers(out)
-	m, err := c.publisher.repository.Manifest(ctx, c.name, o.version)
-	if err != nil {
-		return err
-	}
+	return o.asking(out, func(_ *money, publishers []publisher) error {
+		c, err := findChannel(ctx, out, publishers, o.name)
+		if err != nil {
+			return err
+		}
+		m, err := c.publisher.repository.Manifest(ctx, c.name, o.version)
+		if err != nil {
+			return err
+		}
+		c.sayOthers(out)
+		printManifest(out, m)
+		return nil
+	})
+}
+
+func printManifest(out *term.Output, m *manifest.Manifest) {
 	if out.JSON {
 		out.Event(m)
-		return nil
+		return
 	}
 	for _, row := range describe(m) {
 		if row[1] != "" {
 			out.Result("%-15s %s", row[0], row[1])
 		}
 	}
-	return nil
 }
 
 // describe is a manifest for people. A row without a value is not shown.

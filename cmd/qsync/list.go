@@ -51,17 +51,26 @@ type snapshotEvent struct {
 
 // list prints what can be had, and then fails if some of it could not be asked for.
 func list(ctx context.Context, out *term.Output, o listOptions) error {
-	publishers, err := o.publishers(out.Log())
-	if err != nil {
-		return err
-	}
 	if o.name != "" {
 		if err := manifest.CheckChannel(o.name); err != nil {
 			return &term.UsageError{Err: err}
 		}
 	}
-	var failed error
-	found := false
+	var found []snapshotEvent
+	err := o.asking(out, func(_ *money, publishers []publisher) (err error) {
+		found, err = findSnapshots(ctx, o, publishers)
+		return err
+	})
+	if len(found) > 0 && !out.JSON {
+		out.Result("%-34s %-16s %10s %10s  %s", "CHANNEL", "VERSION", "SIZE", "DOWNLOAD", "CHAIN")
+	}
+	for _, e := range found {
+		printSnapshot(out, e)
+	}
+	return err
+}
+
+func findSnapshots(ctx context.Context, o listOptions, publishers []publisher) (found []snapshotEvent, failed error) {
 	for _, p := range publishers {
 		catalog, err := p.repository.Catalog(ctx)
 		if err != nil {
@@ -72,25 +81,21 @@ func list(ctx context.Context, out *term.Output, o listOptions) error {
 			if o.name != "" && o.name != c.Chain && o.name != c.Channel {
 				continue
 			}
-			if !found && !out.JSON {
-				out.Result("%-34s %-16s %10s %10s  %s", "CHANNEL", "VERSION", "SIZE", "DOWNLOAD", "CHAIN")
-			}
-			found = true
-			if err := listChannel(ctx, out, p, catalog, c, o.name != ""); err != nil {
-				failed = errors.Join(failed, err)
-			}
+			versions, err := snapshotsOf(ctx, p, catalog, c, o.name != "")
+			failed = errors.Join(failed, err)
+			found = append(found, versions...)
 		}
 	}
-	if !found && failed == nil {
-		return fmt.Errorf("%w: no publisher has a chain or channel %s", fetcher.ErrNotFound, o.name)
+	if len(found) == 0 && failed == nil {
+		return nil, fmt.Errorf("%w: no publisher has a chain or channel %s", fetcher.ErrNotFound, o.name)
 	}
-	return failed
+	return found, failed
 }
 
-func listChannel(ctx context.Context, out *term.Output, p publisher, catalog *manifest.Catalog, c manifest.CatalogChannel, all bool) error {
+func snapshotsOf(ctx context.Context, p publisher, catalog *manifest.Catalog, c manifest.CatalogChannel, all bool) (found []snapshotEvent, err error) {
 	head, err := p.repository.Head(ctx, c.Channel)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	versions := head.Snapshots
 	if !all {
@@ -100,7 +105,7 @@ func listChannel(ctx context.Context, out *term.Output, p publisher, catalog *ma
 	for _, s := range versions {
 		m, err := p.repository.Manifest(ctx, c.Channel, s.Version)
 		if err != nil {
-			return err
+			return found, err
 		}
 		e := snapshotEvent{
 			Event: "snapshot", Publisher: p.name, Chain: c.Chain, Channel: c.Channel, Default: byDefault == c.Channel,
@@ -109,15 +114,19 @@ func listChannel(ctx context.Context, out *term.Output, p publisher, catalog *ma
 		if m.Block != nil {
 			e.Block = m.Block.Number
 		}
-		if out.JSON {
-			out.Event(e)
-			continue
-		}
-		chain := c.Chain
-		if e.Default {
-			chain += " (default)"
-		}
-		out.Result("%-34s %-16s %10s %10s  %s", c.Channel, m.Version, term.Size(m.RawSize), term.Size(m.StoredSize), chain)
+		found = append(found, e)
 	}
-	return nil
+	return found, nil
+}
+
+func printSnapshot(out *term.Output, e snapshotEvent) {
+	if out.JSON {
+		out.Event(e)
+		return
+	}
+	chain := e.Chain
+	if e.Default {
+		chain += " (default)"
+	}
+	out.Result("%-34s %-16s %10s %10s  %s", e.Channel, e.Version, term.Size(e.RawBytes), term.Size(e.StoredBytes), chain)
 }

@@ -16,6 +16,6 @@ func command() *cobra.Command {
 		Use:   "qsync",
 		Short: "Restore snapshots of a node's database",
 	}
-	root.AddCommand(fetchCommand(), listCommand(), inspectCommand(), verifyCommand())
+	root.AddCommand(fetchCommand(), listCommand(), inspectCommand(), verifyCommand(), checkNodeCommand())
 	return root
 }

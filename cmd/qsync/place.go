@@ -12,15 +12,15 @@ import (
 	"github.com/qsync/qsync/snapshot/chain"
 )
 
-// databaseDirectory is where the database of a snapshot belongs below a base
+// databaseDirectory is where a database of a chain belongs below a base
 // path. An empty base path means the one that the chain's nodes use.
-func databaseDirectory(m *manifest.Manifest, basePath string) (string, error) {
-	below := directoryBelowBase(m)
+func databaseDirectory(chainID string, d manifest.Database, basePath string) (string, error) {
+	below := directoryBelowBase(chainID, d)
 	if below == "" {
-		return "", term.Usagef("where a %s database of chain %s belongs is not known: give the directory with --to", m.Database.Kind, m.Chain.ID)
+		return "", term.Usagef("where a %s database of chain %s belongs is not known: give the directory with --to", d.Kind, chainID)
 	}
 	if basePath == "" {
-		c, err := chain.Lookup(m.Chain.ID)
+		c, err := chain.Lookup(chainID)
 		if err != nil {
 			return "", term.Usagef("%w: give the directory with --to, or --base-path", err)
 		}
@@ -33,12 +33,12 @@ func databaseDirectory(m *manifest.Manifest, basePath string) (string, error) {
 
 // directoryBelowBase is empty if it is not known. What the manifest says counts
 // only for chains that this program does not know.
-func directoryBelowBase(m *manifest.Manifest) string {
-	c, err := chain.Lookup(m.Chain.ID)
+func directoryBelowBase(chainID string, d manifest.Database) string {
+	c, err := chain.Lookup(chainID)
 	if err != nil {
-		return m.Database.Directory
+		return d.Directory
 	}
-	below, ok := c.Directory(m.Database.Kind)
+	below, ok := c.Directory(d.Kind)
 	if !ok {
 		return ""
 	}

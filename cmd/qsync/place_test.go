@@ -33,7 +33,7 @@ func TestDatabaseDirectory(t *testing.T) {
 		}, "/base", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := databaseDirectory(c.manifest, c.basePath)
+			got, err := databaseDirectory(c.manifest.Chain.ID, c.manifest.Database, c.basePath)
 			if got != c.want || (err == nil) != (c.want != "") {
 				t.Errorf("%q, %v; want %q", got, err, c.want)
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/cmd/internal/term"
 	"github.com/qsync/qsync/fetcher"
+	"github.com/qsync/qsync/fetcher/source"
 	"github.com/qsync/qsync/manifest/trust"
 )
 
@@ -44,11 +45,12 @@ func (o *publisherOptions) addFlags(cmd *cobra.Command) {
 type publisher struct {
 	name       string
 	repository *fetcher.Repository
+	checkRPC   []string // URLs of nodes that are independent of it
 }
 
 // publishers are those that the flags or the configuration name, in the order
 // in which they are to be asked.
-func (o *publisherOptions) publishers(log *slog.Logger) ([]publisher, error) {
+func (o *publisherOptions) publishers(log *slog.Logger, consent *source.Consent) ([]publisher, error) {
 	files := config.OperatorFiles()
 	if o.configFile != "" {
 		if _, err := os.Stat(o.configFile); err != nil {
@@ -80,14 +82,14 @@ func (o *publisherOptions) publishers(log *slog.Logger) ([]publisher, error) {
 			return nil, &term.UsageError{Err: err}
 		}
 		r := &fetcher.Repository{Policy: policy, Marks: marks, Log: log}
-		if r.Sources, err = o.open(&p); err != nil {
+		if r.Sources, err = o.open(&p, consent); err != nil {
 			return nil, err
 		}
 		name := p.Name
 		if name == "" {
 			name = r.Sources[0].String() // not the URL, which may hold a password
 		}
-		all = append(all, publisher{name, r})
+		all = append(all, publisher{name, r, p.CheckRPC})
 	}
 	return all, nil
 }
@@ -114,6 +116,7 @@ func (o *publisherOptions) choose(configured []config.Publisher) ([]config.Publi
 		if len(configured) != 1 {
 			return nil, term.Usagef("%s is missing, and %d publishers are configured that it could come from", missing, len(configured))
 		}
+		p.CheckRPC = configured[0].CheckRPC
 		if p.Name = configured[0].Name; len(o.from) == 0 {
 			p.URLs = configured[0].Sources()
 			p.CookieFile, p.Signer = configured[0].CookieFile, configured[0].Signer

@@ -22,7 +22,7 @@ func TestFetchRequesterPays(t *testing.T) {
 	tree, verifier, want := publishTree(t)
 	published := treeSize(t, tree)
 	bucket := gateway.Bucket(t)
-	upload(t, bucket, tree)
+	bucket.Upload(t, tree, "polka")
 	bucket.Allow(t, rgw.Principal(rgw.Acct2), "s3:GetObject", "s3:ListBucket")
 	rgw.LetRequestersPay(t, bucket)
 	place := "s3://" + bucket.Bucket + "/polka?region=" + bucket.Region + "&endpoint="

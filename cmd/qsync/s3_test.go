@@ -2,7 +2,6 @@ package main
 
 import (
 	"io"
-	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -27,7 +26,7 @@ func TestFetchFromS3(t *testing.T) {
 	server := s3server.Start(t)
 	useAWS(t, server)
 	tree, verifier, want := publishTree(t)
-	upload(t, server, tree)
+	server.Upload(t, tree, "polka")
 	payers, offers := requesterPays(t, server.Endpoint)
 	const place = "s3://snapshots/polka?region=eu-central-1&endpoint="
 
@@ -138,27 +137,32 @@ func qsyncd(t *testing.T, directory string, args ...string) (stdout string) {
 	return string(out)
 }
 
-// upload puts a published tree below the prefix polka of the bucket.
-func upload(t *testing.T, server *s3server.Server, tree string) {
-	t.Helper()
-	check(t, filepath.WalkDir(tree, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		key, err := filepath.Rel(tree, path)
-		if err != nil {
-			return err
-		}
-		body, err := os.ReadFile(path)
-		server.Put(t, "polka/"+filepath.ToSlash(key), body)
-		return err
-	}))
+// payOffers are what requests have offered to pay, and what that came to.
+type payOffers struct {
+	mu    sync.Mutex
+	made  map[string]bool
+	bytes int64
 }
 
-// payOffers are what requests have offered to pay.
-type payOffers struct {
-	mu   sync.Mutex
-	made map[string]bool
+// paid is how many bytes have been paid for since take was last called.
+func (o *payOffers) paid() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.bytes
+}
+
+// bill counts what a client pays for.
+type bill struct {
+	http.ResponseWriter
+	offers *payOffers
+}
+
+func (b *bill) Write(p []byte) (int, error) {
+	n, err := b.ResponseWriter.Write(p)
+	b.offers.mu.Lock()
+	defer b.offers.mu.Unlock()
+	b.offers.bytes += int64(n)
+	return n, err
 }
 
 // take returns the offers since it was last called.
@@ -169,7 +173,7 @@ func (o *payOffers) take() string {
 	for offer := range o.made {
 		all = append(all, offer)
 	}
-	o.made = map[string]bool{}
+	o.made, o.bytes = map[string]bool{}, 0
 	return strings.Join(all, " and ")
 }
 
@@ -197,7 +201,8 @@ func requesterPays(t *testing.T, endpoint string) (string, *payOffers) {
 			_, _ = io.WriteString(w, "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
 			return
 		}
-		forward.ServeHTTP(w, r)
+		w.Header().Set("X-Amz-Request-Charged", "requester")
+		forward.ServeHTTP(&bill{w, offers}, r)
 	}))
 	t.Cleanup(server.Close)
 	return server.URL, offers

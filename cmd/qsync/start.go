@@ -11,30 +11,30 @@ import (
 // nodeFlags are what a node must be started with to open the database in
 // target, as far as that is known: a wrong database or pruning flag makes it
 // abort, and a wrong base path makes it start over from genesis.
-func nodeFlags(m *manifest.Manifest, target string) []string {
-	c, err := chain.Lookup(m.Chain.ID)
+func nodeFlags(chainID string, d manifest.Database, target string) []string {
+	c, err := chain.Lookup(chainID)
 	if err != nil {
 		return nil
 	}
 	if c.Protocol == chain.EVM {
-		below, _ := c.Directory(m.Database.Kind)
+		below, _ := c.Directory(d.Kind)
 		if base, fits := strings.CutSuffix(target, "/"+below); fits && below != "" {
-			return []string{"--datadir", base, "--db.engine", m.Database.Kind}
+			return []string{"--datadir", base, "--db.engine", d.Kind}
 		}
 		return nil
 	}
 	flags := []string{"--chain", c.ID}
-	if below, ok := c.Directory(m.Database.Kind); ok {
-		flags = append(flags, "--database", m.Database.Kind)
+	if below, ok := c.Directory(d.Kind); ok {
+		flags = append(flags, "--database", d.Kind)
 		if base, fits := strings.CutSuffix(target, "/"+below); fits {
 			flags = append(flags, "--base-path", base)
 		}
 	}
-	if m.Database.StatePruning != "" {
-		flags = append(flags, "--state-pruning", m.Database.StatePruning)
+	if d.StatePruning != "" {
+		flags = append(flags, "--state-pruning", d.StatePruning)
 	}
-	if m.Database.BlocksPruning != "" {
-		flags = append(flags, "--blocks-pruning", m.Database.BlocksPruning)
+	if d.BlocksPruning != "" {
+		flags = append(flags, "--blocks-pruning", d.BlocksPruning)
 	}
 	return flags
 }

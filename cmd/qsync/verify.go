@@ -13,6 +13,7 @@ import (
 
 type verifyOptions struct {
 	publisherOptions
+	rpcOptions
 	directory string
 	name      string
 	version   string
@@ -33,7 +34,8 @@ directory that a node has written to since differs.`,
 			return verify(cmd.Context(), term.NewOutput(cmd), o)
 		},
 	}
-	o.addFlags(cmd)
+	o.publisherOptions.addFlags(cmd)
+	o.rpcOptions.addFlags(cmd)
 	cmd.Flags().StringVar(&o.version, "version", "", "`VERSION` to compare with, YYYYMMDD-HHMMSS (default: the newest)")
 	return cmd
 }
@@ -55,20 +57,26 @@ type verifiedEvent struct {
 }
 
 func verify(ctx context.Context, out *term.Output, o verifyOptions) error {
+	return o.asking(out, func(_ *money, publishers []publisher) error {
+		return verifyWith(ctx, out, o, publishers)
+	})
+}
+
+func verifyWith(ctx context.Context, out *term.Output, o verifyOptions, publishers []publisher) error {
 	start := time.Now()
-	publishers, err := o.publishers(out.Log())
-	if err != nil {
-		return err
-	}
 	c, err := findChannel(ctx, out, publishers, o.name)
 	if err != nil {
 		return err
 	}
 	c.sayOthers(out)
+	nodes, err := o.nodes(c.publisher.checkRPC, protocolOf(c.chain))
+	if err != nil {
+		return err
+	}
 	display := out.NewDisplay()
 	defer display.Close()
 	report, err := fetcher.Verify(ctx, fetcher.VerifyOptions{
-		Repository: c.publisher.repository, Channel: c.name, Version: o.version, Directory: o.directory,
+		Repository: c.publisher.repository, Channel: c.name, Version: o.version, Directory: o.directory, Check: manifestCheck(out, nodes),
 		Progress: func(checked, total int64) {
 			display.Show(term.Progress{Phase: string(fetcher.PhaseVerifying), Done: checked, Total: total})
 		},

@@ -16,9 +16,9 @@ var ErrRequesterPays = errors.New("the requester would pay")
 
 // Options say what the user agreed to, and what opens a place that is private.
 type Options struct {
-	// AllowRequesterPays lets a bucket's owner have the user billed for what is
-	// read. Without it no request ever offers to pay.
-	AllowRequesterPays bool
+	// Consent lets a bucket's owner have the user billed for what is read. Without
+	// it no request ever offers to pay.
+	Consent *Consent
 	// Access opens a web server that lets only some in. It goes to the host of the
 	// URL and to no other, and by https only.
 	Access Access
@@ -64,6 +64,9 @@ func (o Options) Open(rawURL string) (fetcher.Source, error) {
 		return openDir(u.Path)
 	case "":
 		return openDir(rawURL)
+	}
+	if IsUnsigned(rawURL) {
+		return nil, fmt.Errorf("source %s: nobody has signed what is there, so that only a fetch with --unsigned reads it", u.Redacted())
 	}
 	return nil, fmt.Errorf("source %s: scheme %q is not known: want http, https, file, s3 or a path", u.Redacted(), u.Scheme)
 }

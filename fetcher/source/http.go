@@ -132,18 +132,25 @@ func cut(body io.ReadCloser, skip int64, span fetcher.Span) (io.ReadCloser, erro
 
 // request sends a GET and returns the body of an answer that check accepts.
 func (h *httpSource) request(ctx context.Context, key, byteRange string, check func(*http.Response) error) (io.ReadCloser, error) {
+	header := http.Header{}
+	if byteRange != "" {
+		header.Set("Range", byteRange)
+	}
+	return h.do(ctx, http.MethodGet, key, header, check)
+}
+
+// do is request with another method, or more headers.
+func (h *httpSource) do(ctx context.Context, method, key string, header http.Header, check func(*http.Response) error) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	u := *h.base
 	u.Path = strings.TrimSuffix(u.Path, "/") + "/" + key
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
 	if err != nil {
 		cancel()
 		return nil, backoff.Permanent(errors.New("the URL cannot be requested"))
 	}
+	req.Header = header
 	req.Header.Set("User-Agent", "qsync")
-	if byteRange != "" {
-		req.Header.Set("Range", byteRange)
-	}
 	resp, err := h.client.Do(req)
 	if err == nil {
 		if err = check(resp); err == nil {

@@ -149,7 +149,12 @@ func TestCephPayers(t *testing.T) {
 }
 
 // consenting are the options of a user who agrees to pay for everything, or for nothing.
-func consenting(agreed bool) Options { return Options{AllowRequesterPays: agreed} }
+func consenting(agreed bool) Options {
+	if agreed {
+		return Options{Consent: Everything()}
+	}
+	return Options{}
+}
 
 // useAccount sets the environment of Amazon's tools.
 func useAccount(t *testing.T, account string) {

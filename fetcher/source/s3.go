@@ -9,9 +9,9 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
@@ -25,8 +25,12 @@ type s3Source struct {
 	client *minio.Core
 	// transport is the client's, for the one request that it has no call for.
 	transport http.RoundTripper
-	// allowed says that the user agreed to pay for what is read.
-	allowed bool
+	// creds are what requests are signed with.
+	creds   *credentials.Credentials
+	consent *Consent
+	price   *Price // nil if it is not known
+	// pays says that the bucket is known to bill whoever reads from it.
+	pays atomic.Bool
 	// stall is how long a stream may stand still.
 	stall time.Duration
 }
@@ -68,19 +72,28 @@ func newS3(u *url.URL, options Options) (*s3Source, error) {
 		return nil, fmt.Errorf("source %s: %w", place, err)
 	}
 	client.SetAppInfo("qsync", "1")
-	return &s3Source{
+	s := &s3Source{
 		place:     place,
 		client:    client,
 		transport: server.client.Transport,
-		allowed:   options.AllowRequesterPays && !place.anonymous,
+		creds:     signAs,
+		consent:   options.Consent,
 		stall:     stallTimeout,
-	}, nil
+	}
+	if place.anonymous {
+		s.consent = nil // nobody could be billed
+	}
+	if place.ofAWS {
+		s.price = amazonPrice(region)
+	}
+	s.pays.Store(place.requesterPays)
+	return s, nil
 }
 
 func (s *s3Source) String() string { return s.place.String() }
 
 func (s *s3Source) Get(ctx context.Context, key string, limit int64) ([]byte, error) {
-	body, err := s.request(ctx, key, "", func(resp *http.Response) error {
+	body, err := s.request(ctx, key, "", limit, func(resp *http.Response) error {
 		if resp.Header.Get("Content-Range") != "" {
 			return errors.New("server answered with a part, but nobody asked for one")
 		}
@@ -99,7 +112,7 @@ func (s *s3Source) Open(ctx context.Context, span fetcher.Span) (io.ReadCloser, 
 		wanted = fmt.Sprintf("bytes=%d-%d", span.Offset, span.Offset+span.Length-1)
 	}
 	skip := int64(0)
-	body, err := s.request(ctx, span.Key, wanted, func(resp *http.Response) error {
+	body, err := s.request(ctx, span.Key, wanted, span.Length, func(resp *http.Response) error {
 		if resp.Header.Get("Content-Range") != "" {
 			return checkRange(resp, span)
 		}
@@ -113,24 +126,24 @@ func (s *s3Source) Open(ctx context.Context, span fetcher.Span) (io.ReadCloser, 
 	return cut(body, skip, span)
 }
 
-// request gets an object or a part of it, and returns the body of an answer that
-// check accepts.
-func (s *s3Source) request(ctx context.Context, key, byteRange string, check func(*http.Response) error) (io.ReadCloser, error) {
-	if s.place.requesterPays && !s.allowed {
-		return nil, backoff.Permanent(&payerError{certain: true})
-	}
+// get gets an object or a part of it, and returns the body of an answer that check
+// accepts. With offer it offers to pay.
+func (s *s3Source) get(ctx context.Context, key, byteRange string, offer bool, check func(*http.Response) error) (io.ReadCloser, error) {
 	var get minio.GetObjectOptions
 	if byteRange != "" {
 		get.Set("Range", byteRange)
 	}
-	if s.allowed {
-		get.Set("X-Amz-Request-Payer", "requester")
+	if offer {
+		get.Set(payerHeader, payerOffer)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	body, info, header, err := s.client.GetObject(ctx, s.place.bucket, s.place.key(key), get)
 	if err != nil {
 		defer cancel()
-		return nil, s.explain(ctx, err)
+		return nil, s.explain(ctx, err, offer)
+	}
+	if header.Get(chargedHeader) != "" {
+		s.pays.Store(true)
 	}
 	stream := newStallReader(body, cancel, s.stall)
 	// The client has looked at the status already, and tells neither it nor

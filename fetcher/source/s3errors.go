@@ -23,7 +23,7 @@ const (
 // explain says why a request failed, and whether it is worth another try. A
 // bucket refuses with the same 403 whoever has no permission and whoever did
 // not offer to pay: the difference is asked for.
-func (s *s3Source) explain(ctx context.Context, err error) error {
+func (s *s3Source) explain(ctx context.Context, err error, offered bool) error {
 	if missing := (*credentialsError)(nil); errors.As(err, &missing) {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -48,7 +48,7 @@ func (s *s3Source) explain(ctx context.Context, err error) error {
 	case code/100 == 3 || answer.Code == minio.AuthorizationHeaderMalformed:
 		return backoff.Permanent(&regionError{answer.Region, err})
 	case code == http.StatusForbidden, answer.Code == expiredToken, answer.Code == unknownUser:
-		return backoff.Permanent(s.forbidden(ctx, answer, err))
+		return backoff.Permanent(s.forbidden(ctx, answer, err, offered))
 	}
 	return backoff.Permanent(err)
 }
@@ -63,7 +63,7 @@ func statusText(answer minio.ErrorResponse) string {
 	return fmt.Sprintf("%s %.80q", status, answer.Code)
 }
 
-func (s *s3Source) forbidden(ctx context.Context, answer minio.ErrorResponse, err error) error {
+func (s *s3Source) forbidden(ctx context.Context, answer minio.ErrorResponse, err error, offered bool) error {
 	switch {
 	case answer.Code == minio.RequestTimeTooSkewed:
 		return fmt.Errorf("this machine's clock is wrong: %w", err)
@@ -71,16 +71,16 @@ func (s *s3Source) forbidden(ctx context.Context, answer minio.ErrorResponse, er
 		return fmt.Errorf("the credentials are not accepted: %w", err)
 	case s.place.anonymous:
 		return fmt.Errorf("the bucket is not open to everybody, leave anonymous=true out of the URL: %w", err)
-	case s.allowed:
+	case offered:
 		return fmt.Errorf("the credentials lack the permission to read from bucket %s: %w", s.place.bucket, err)
 	}
 	switch s.payer(ctx) {
 	case ownerPays:
 		return fmt.Errorf("the credentials lack the permission to read from bucket %s: %w", s.place.bucket, err)
 	case requesterPays:
-		return &payerError{certain: true, err: err}
+		return &PayerError{Certain: true, Price: s.price, err: err}
 	}
-	return &payerError{err: err}
+	return &PayerError{Price: s.price, err: err}
 }
 
 // regionError says that the bucket is elsewhere.

@@ -17,6 +17,7 @@ import (
 // offer to pay.
 type cashier struct {
 	setting string // what it says of the bucket's payment setting; empty: nothing
+	free    bool   // it takes no money at all
 
 	mu     sync.Mutex
 	offers []string // of each request
@@ -34,11 +35,15 @@ func (c *cashier) answer(w http.ResponseWriter, r *http.Request) bool {
 			c.setting+`</Payer></RequestPaymentConfiguration>`)
 		return true
 	}
+	if c.free {
+		return false
+	}
 	if offer != "requester" {
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = io.WriteString(w, forbiddenAnswer)
 		return true
 	}
+	w.Header().Set("X-Amz-Request-Charged", "requester")
 	return false
 }
 
@@ -53,7 +58,7 @@ func TestRequesterPaysAgreed(t *testing.T) {
 	c := &cashier{}
 	sourcetest.Run(t, func(t *testing.T, objects map[string][]byte) fetcher.Source {
 		b := newBucket(t, "", objects)
-		s, err := Options{AllowRequesterPays: true}.Open(b.url(proxy(t, b.server.Endpoint, nil, c.answer)))
+		s, err := Options{Consent: Everything()}.Open(b.url(proxy(t, b.server.Endpoint, nil, c.answer)))
 		check(t, err)
 		return s
 	})
@@ -90,7 +95,7 @@ func TestRequesterPaysNotAgreed(t *testing.T) {
 			if errors.Is(err, fetcher.ErrConsent) != test.consent || errors.Is(err, ErrRequesterPays) != test.consent {
 				t.Errorf("error asks for consent: %v, want %v: %v", !test.consent, test.consent, err)
 			}
-			if test.consent && !strings.Contains(err.Error(), "a GB") {
+			if test.consent && !strings.Contains(err.Error(), "each GB") {
 				t.Errorf("error names no price: %v", err)
 			}
 			if got := strings.Join(c.seen(), ""); len(c.seen()) != test.requests || got != "" {
@@ -108,7 +113,7 @@ func TestRequesterPaysAndNoPermission(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	useAWS(t, "key", "secret")
-	s, err := Options{AllowRequesterPays: true}.Open("s3://bucket-name?endpoint=" + server.URL)
+	s, err := Options{Consent: Everything()}.Open("s3://bucket-name?endpoint=" + server.URL)
 	check(t, err)
 	_, err = s.Get(t.Context(), "catalog", 10)
 	isPermanent(t, err, "lack the permission")

@@ -4,6 +4,7 @@
 package database
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -99,6 +100,28 @@ func Lookup(name string) (*Kind, error) {
 		return nil, fmt.Errorf("database kind %q is not known: want one of %s", name, strings.Join(Names(), ", "))
 	}
 	return kinds[i], nil
+}
+
+// Detect returns the kind of database that files make: of those whose entry is
+// among them, the one that knows most of them.
+func Detect(paths []string) (*Kind, error) {
+	var best *Kind
+	most := 0
+	for _, k := range kinds {
+		known := 0
+		for _, p := range paths {
+			if k.Class(p) != Foreign {
+				known++
+			}
+		}
+		if k.HasEntries() && slices.ContainsFunc(paths, k.IsEntry) && known > most {
+			best, most = k, known
+		}
+	}
+	if best == nil {
+		return nil, errors.New("the files are those of no database that is known")
+	}
+	return best, nil
 }
 
 // Names are the names of all kinds.

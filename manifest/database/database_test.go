@@ -81,3 +81,23 @@ func TestSecret(t *testing.T) {
 		}
 	}
 }
+
+func TestDetect(t *testing.T) {
+	for _, test := range []struct {
+		paths []string
+		want  string // empty: none
+	}{
+		{[]string{"full/CURRENT", "full/MANIFEST-000005", "full/000001.sst", "full/OPTIONS-000007", "full/LOG"}, "rocksdb"},
+		{[]string{"full/metadata", "full/table_00_0", "full/index_00_16", "full/parachains/metadata"}, "paritydb"},
+		{[]string{"chaindata/CURRENT", "chaindata/MANIFEST-000001", "chaindata/000005.sst", "chaindata/marker.manifest.000001.MANIFEST-000001"}, "pebble"},
+		{[]string{"CURRENT", "MANIFEST-000001", "000005.ldb", "000003.log"}, "leveldb"},
+		{[]string{"full/000001.sst", "full/MANIFEST-000005"}, ""}, // no entry
+		{[]string{"letters.txt"}, ""},
+		{nil, ""},
+	} {
+		k, err := Detect(test.paths)
+		if (err == nil) != (test.want != "") || err == nil && k.Name != test.want {
+			t.Errorf("%q: %v, %v; want %q", test.paths, k, err, test.want)
+		}
+	}
+}

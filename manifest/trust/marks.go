@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/google/renameio/v2"
@@ -72,6 +73,20 @@ func (m Marks) Check(policy Policy, what string, sequence int64, text []byte) er
 	}
 	_, err = m.compare(policy, file, newMark(policy, what, sequence, text))
 	return err
+}
+
+// Time is when the mark of what was set: when the newest text of it was first
+// accepted.
+func (m Marks) Time(policy Policy, what string) (time.Time, error) {
+	file, err := m.file(policy, what)
+	if err != nil {
+		return time.Time{}, err
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
 }
 
 // compare reports whether next is what file holds already, and refuses it if

@@ -15,6 +15,10 @@
 // never be published from (ErrWrongNode). Client.Block is what to ask around the
 // cut: the block that the snapshot holds for certain is the one from before it.
 //
-// Nothing that a node says is trusted further than to keep a publication back:
-// answers are bounded in time and size, numbers in range, texts printable.
+// Who restores a snapshot asks nodes that are independent of its publisher: Confirm
+// tells what each says to a claim about a block, and ErrContradicted from
+// ErrUnconfirmed, which may pass.
+//
+// Nothing that a node says is trusted further than to keep a publication or a restore
+// back: answers are bounded in time and size, numbers in range, texts printable.
 package chain

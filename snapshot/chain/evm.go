@@ -109,6 +109,14 @@ func (e evm) block(ctx context.Context) (manifest.Block, error) {
 	return manifest.Block{Number: int64(*b.Number), Hash: string(b.Hash)}, nil
 }
 
+func (e evm) hashAt(ctx context.Context, height int64) (string, error) {
+	b, err := e.blockAt(ctx, fmt.Sprintf("%#x", height))
+	if err == nil && int64(*b.Number) != height {
+		err = e.failed("block "+fmt.Sprint(height), fmt.Errorf("it answers with block %d", *b.Number))
+	}
+	return string(b.Hash), err
+}
+
 // blockAt is the block that a tag or a hex number stands for.
 func (e evm) blockAt(ctx context.Context, tag string) (b evmBlock, err error) {
 	const method = "eth_getBlockByNumber"

@@ -43,6 +43,9 @@ type Health struct {
 type dialect interface {
 	look(ctx context.Context) (Health, error)
 	block(ctx context.Context) (manifest.Block, error)
+	// hashAt is the hash of the block at a height. The error is errNull, or a
+	// refusal, if the node has not got one.
+	hashAt(ctx context.Context, height int64) (string, error)
 	// state is nil if the node has the state of the block of that number, and a
 	// refusal or errNull if it does not.
 	state(ctx context.Context, height int64) error

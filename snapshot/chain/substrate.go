@@ -96,6 +96,11 @@ func (s substrate) blockHash(ctx context.Context, height int64) (h hash, err err
 	return h, err
 }
 
+func (s substrate) hashAt(ctx context.Context, height int64) (string, error) {
+	h, err := s.blockHash(ctx, height)
+	return string(h), err
+}
+
 func (s substrate) state(ctx context.Context, height int64) error {
 	block, err := s.blockHash(ctx, height)
 	if err != nil {

@@ -314,6 +314,7 @@ func TestOperatorFaults(t *testing.T) {
 		{"a key in clear text", "name: a, urls: [https://a, http://b], signer: {key_pair_id: K1, key_file: k}, trust: " + key, ":2: publishers[0].signer: it would go over the net"},
 		{"a key of nobody", "name: a, url: https://a, signer: {key_file: k}, trust: " + key, ":2: publishers[0].signer.key_pair_id: is missing"},
 		{"cookies and a key", "name: a, url: https://a, cookie_file: c, signer: {key_pair_id: K1, key_file: k}, trust: " + key, ":2: publishers[0]: want at most one of cookie_file, signer"},
+		{"check_rpc that is no web address", "name: a, url: https://a, check_rpc: [\"ws://a/key\"], trust: " + key, ":2: publishers[0].check_rpc: want http://HOST"},
 		{"threshold", "name: a, url: https://a, threshold: 2, trust: " + key, ":2: publishers[0].threshold: 2 of 1 keys: want 1 to 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -52,6 +52,11 @@ type Publisher struct {
 	// Signer is a key that the publisher's CloudFront distribution believes, in place
 	// of cookies: each URL is signed with it.
 	Signer *SigningKey `yaml:"signer"`
+
+	// CheckRPC are the JSON-RPC URLs, http:// or https://, of nodes that are
+	// independent of the publisher. Each fetch asks them for the snapshot's block,
+	// and goes on if at least one has it and none contradicts.
+	CheckRPC List `yaml:"check_rpc"`
 }
 
 // Sources are all places of the publisher.
@@ -193,6 +198,12 @@ func (o *Operator) check(d *document) error {
 		}
 		if err := p.checkAccess(d, key); err != nil {
 			return err
+		}
+		for _, s := range p.CheckRPC {
+			if u, err := url.Parse(s); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+				// Not repeated: there may be a key in it.
+				return d.fault(key+".check_rpc", "", "want http://HOST… or https://HOST…, the JSON-RPC of a node over HTTP")
+			}
 		}
 		if len(p.Trust) == 0 {
 			return d.fault(key+".trust", "ask the publisher for the verifier key, on another way than the snapshots come", "is missing")

@@ -8,6 +8,7 @@ import (
 	"github.com/qsync/qsync/fetcher"
 	"github.com/qsync/qsync/manifest/trust"
 	"github.com/qsync/qsync/publish"
+	"github.com/qsync/qsync/snapshot/chain"
 )
 
 // The exit codes of both programs.
@@ -31,9 +32,9 @@ const ExitCodes = `Exit codes:
     2  wrong usage
    10  no such channel or version
    11  target in use or locked
-   12  not trusted: signature, rollback, expiry or wrong chain
+   12  not trusted: signature, rollback, expiry, wrong chain or block
    13  not enough space
-   14  no source could serve; run again to resume
+   14  no source could serve, or no node confirm; run again to resume
    15  consent needed
   130  interrupted; run again to resume`
 
@@ -63,6 +64,7 @@ var codes = []struct {
 	{syscall.ENOSPC, ExitNoSpace},
 	{syscall.EDQUOT, ExitNoSpace},
 	{fetcher.ErrNoSource, ExitNoSource},
+	{chain.ErrUnconfirmed, ExitNoSource},
 	{fetcher.ErrNotFound, ExitNotFound},
 	{publish.ErrNotFound, ExitNotFound},
 }

@@ -28,7 +28,8 @@ type Display struct {
 	meter  meter
 	last   Progress
 	shown  time.Time
-	closed bool
+	closed bool // for good
+	off    bool // for a while
 
 	bars *mpb.Progress
 	bar  *mpb.Bar
@@ -47,7 +48,7 @@ func (o *Output) NewDisplay() *Display { return &Display{out: o} }
 func (d *Display) Show(p Progress) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closed {
+	if d.closed || d.off {
 		return
 	}
 	newPhase := p.Phase != d.last.Phase
@@ -75,13 +76,33 @@ func (d *Display) Show(p Progress) {
 func (d *Display) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	wasClosed := d.closed
 	d.closed = true
-	if d.bars != nil && !wasClosed {
-		d.out.printAbove(nil)
-		d.bar.Abort(true)
-		d.bars.Wait()
+	d.clear()
+}
+
+// Without calls f while nothing is displayed, so that it can ask a question.
+func (d *Display) Without(f func() error) error {
+	d.switchOff(true)
+	defer d.switchOff(false)
+	return f()
+}
+
+func (d *Display) switchOff(off bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.off = off
+	d.clear()
+}
+
+// clear takes the bar off the terminal.
+func (d *Display) clear() {
+	if d.bars == nil {
+		return
 	}
+	d.out.printAbove(nil)
+	d.bar.Abort(true)
+	d.bars.Wait()
+	d.bars, d.bar = nil, nil
 }
 
 func (d *Display) showBar(p Progress) {

@@ -15,6 +15,7 @@ import (
 	"github.com/qsync/qsync/manifest/trust"
 	"github.com/qsync/qsync/publish"
 	"github.com/qsync/qsync/snapshot"
+	"github.com/qsync/qsync/snapshot/chain"
 )
 
 func TestExitCode(t *testing.T) {
@@ -37,6 +38,7 @@ func TestExitCode(t *testing.T) {
 		{&fs.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}, 13, "make room"},
 		{fetcher.ErrNoSpace, 13, "make room"},
 		{fetcher.ErrNoSource, 14, "same command"},
+		{fmt.Errorf("block 7: %w", chain.ErrUnconfirmed), 14, "same command"},
 		{fetcher.ErrConsent, 15, "--yes"},
 		{fmt.Errorf("%w: %w", errInterrupted, fetcher.ErrNoSource), 130, "same command"},
 		{errors.Join(fetcher.ErrNoSource, context.Canceled), 14, "same command"},
@@ -120,6 +122,16 @@ func TestDisplayWithoutATerminal(t *testing.T) {
 	d.Close()
 	d.Show(Progress{Phase: "late"})
 	if want := "qsync: fetching · 0 B of 1000 MiB · from a, b\nqsync: finishing\n"; stderr.String() != want {
+		t.Errorf("said %q\nwant %q", stderr.String(), want)
+	}
+	stderr.Reset()
+	d = o.NewDisplay()
+	failed := errors.New("no")
+	if err := d.Without(func() error { d.Show(Progress{Phase: "asking"}); return failed }); !errors.Is(err, failed) || stderr.Len() > 0 {
+		t.Errorf("while it was off it said %q, %v", stderr.String(), err)
+	}
+	d.Show(Progress{Phase: "fetching"})
+	if want := "qsync: fetching\n"; stderr.String() != want {
 		t.Errorf("said %q\nwant %q", stderr.String(), want)
 	}
 	o.JSON = true

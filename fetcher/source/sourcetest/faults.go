@@ -6,14 +6,15 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// Fault is a way in which a web server fails to deliver segments. Everything
-// else it serves well.
+// Fault is a way in which a web server fails to deliver segments and raw files.
+// Everything else it serves well.
 type Fault struct {
 	Name string
 	// Alone says that a fetch succeeds with no other source.
@@ -121,7 +122,9 @@ func (f Fault) Serve(t *testing.T, base string) string {
 	good := http.FileServer(http.Dir(base))
 	var requests atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !strings.HasPrefix(r.URL.Path, "/segments/") {
+		// A raw file lies below its channel and version.
+		data := strings.HasPrefix(r.URL.Path, "/segments/") || strings.Count(r.URL.Path, "/") >= 3 && path.Base(r.URL.Path) != "files.txt"
+		if !data || r.Method == http.MethodHead {
 			good.ServeHTTP(w, r)
 			return
 		}

@@ -18,9 +18,10 @@ func Run(t *testing.T, open func(t *testing.T, objects map[string][]byte) fetche
 	big := bytes.Repeat([]byte("0123456789abcdef"), 300_000)
 	objects := map[string][]byte{
 		"catalog":            []byte("small"),
-		"some-channel/head":  []byte("head"),
 		"segments/ab/ab.zst": big,
 		"segments/cd/cd.zst": {},
+		// Raw files have the names that an engine gives them.
+		"some-channel/20261122-040003/full/a b+c&d=e %25#1.sst": []byte("raw"),
 	}
 	source := open(t, objects)
 	ctx := context.Background()

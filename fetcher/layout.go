@@ -1,0 +1,136 @@
+package fetcher
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/qsync/qsync/manifest"
+)
+
+// layout is how a source holds the chunks of a snapshot, and so how they travel.
+type layout interface {
+	// span is what to ask for to get the chunks [from, to) of a file, which
+	// lie in one segment.
+	span(file, from, to int) Span
+	// length is how many bytes a chunk of a file arrives as.
+	length(file, chunk int) int
+	// unpack returns the chunk of size bytes that is in what arrived. It may
+	// overwrite arrived and use the room of buf.
+	unpack(arrived, buf []byte, size int) ([]byte, error)
+	// gap is how many bytes that are not needed a request may run over rather
+	// than being split in two.
+	gap() int64
+	// String names the layout in a plan.
+	String() string
+}
+
+// segments are the objects that a publisher's own format has: compressed frames,
+// one after the other.
+type segments struct {
+	index  *manifest.Index
+	frames *manifest.FrameDecoder
+}
+
+func (s *segments) String() string { return "segments" }
+
+// gap lets a request run over frames of zeros and the like.
+func (s *segments) gap() int64 { return 64 << 10 }
+
+func (s *segments) length(file, chunk int) int { return int(s.index.Files[file].Frames[chunk]) }
+
+func (s *segments) unpack(arrived, buf []byte, size int) ([]byte, error) {
+	return s.frames.Decode(arrived, buf, size)
+}
+
+func (s *segments) span(file, from, to int) Span {
+	f := &s.index.Files[file]
+	segment := f.SegmentOf(from)
+	first, n := f.SegmentSpan(segment)
+	span := Span{Key: manifest.SegmentKey(f.Segment(segment))}
+	for i := first; i < first+n; i++ {
+		length := int64(f.Frames[i])
+		span.Size += length
+		if i < from {
+			span.Offset += length
+		} else if i < to {
+			span.Length += length
+		}
+	}
+	return span
+}
+
+// rawFiles are the files of the database as they are.
+type rawFiles struct {
+	index  *manifest.Index
+	prefix string // of their keys
+}
+
+func (r *rawFiles) String() string { return "files" }
+
+// gap is none: what is held or a hole is a whole chunk.
+func (r *rawFiles) gap() int64 { return 0 }
+
+func (r *rawFiles) length(file, chunk int) int { return r.index.Files[file].ChunkLength(chunk) }
+
+func (r *rawFiles) unpack(arrived, _ []byte, _ int) ([]byte, error) { return arrived, nil }
+
+func (r *rawFiles) span(file, from, to int) Span {
+	f := &r.index.Files[file]
+	begin, end := int64(from)*manifest.ChunkSize, min(int64(to)*manifest.ChunkSize, f.Size)
+	return Span{Key: r.prefix + f.Path, Offset: begin, Length: end - begin, Size: f.Size}
+}
+
+const (
+	// probeTimeout is how long a source may take to say which layout it has.
+	probeTimeout = 15 * time.Second
+	probesAtOnce = 8
+)
+
+// findLayouts asks each source for the meta file that stands beside the raw files
+// of a version. One that has it, and for the same snapshot, serves files; every
+// other one segments.
+func (s *snapshot) findLayouts(ctx context.Context, log *slog.Logger) error {
+	frames, err := manifest.NewFrameDecoder()
+	if err != nil {
+		return err
+	}
+	bySegment := &segments{s.table.index, frames}
+	byFile := &rawFiles{s.table.index, manifest.RawFileKey(s.channel, s.version, "")}
+	s.layouts = make([]layout, len(s.sources))
+	var group errgroup.Group
+	group.SetLimit(probesAtOnce)
+	for i, source := range s.sources {
+		group.Go(func() error {
+			s.layouts[i] = bySegment
+			if err := hasFiles(ctx, source, s.manifest); err != nil {
+				log.Debug("source has no raw files", "source", source.String(), "err", err)
+			} else {
+				s.layouts[i] = byFile
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // none of them fails
+	return ctx.Err()
+}
+
+func hasFiles(ctx context.Context, s Source, m *manifest.Manifest) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	body, err := getRetrying(ctx, s, manifest.VersionMetaKey(m.Channel, m.Version), manifest.MaxVersionMetaSize)
+	if err != nil {
+		return err
+	}
+	meta, err := manifest.ParseVersionMeta(body)
+	if err != nil {
+		return err
+	}
+	if meta.Version != m.Version || meta.Size != m.RawSize {
+		return fmt.Errorf("its meta file speaks of version %.40q with %d bytes", meta.Version, meta.Size)
+	}
+	return nil
+}

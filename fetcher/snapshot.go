@@ -1,0 +1,95 @@
+package fetcher
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/qsync/qsync/manifest"
+	"github.com/qsync/qsync/manifest/database"
+	"github.com/qsync/qsync/manifest/trust"
+)
+
+// snapshot is what is being restored: its files, and where their bytes come from.
+type snapshot struct {
+	channel, version string
+	kind             *database.Kind
+	table            *table
+	digest           manifest.Digest // of the manifest or the listing: which snapshot a journal is of
+	sources          []Source
+	layouts          []layout // of the sources, in their order
+
+	// Of a signed snapshot:
+	manifest *manifest.Manifest
+	index    []byte // the index object
+	// Of one that nobody has signed, in place of both:
+	listing *listing
+}
+
+// signedSnapshot finds out what is to be restored, from the head down.
+func signedSnapshot(ctx context.Context, opts Options) (*snapshot, error) {
+	digest, m, err := opts.Repository.resolve(ctx, opts.Channel, opts.Version)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkChain(m, opts); err != nil {
+		return nil, err
+	}
+	if opts.Check != nil {
+		if err := opts.Check(ctx, m); err != nil {
+			return nil, err
+		}
+	}
+	s := &snapshot{channel: m.Channel, version: m.Version, digest: digest, manifest: m, sources: opts.Repository.Sources}
+	if s.kind, err = database.Lookup(m.Database.Kind); err != nil {
+		return nil, fmt.Errorf("version %s: %w: a newer qsync may know it", m.Version, err)
+	}
+	var x *manifest.Index
+	if x, s.index, err = opts.Repository.Index(ctx, m); err != nil {
+		return nil, err
+	}
+	s.table = newTable(x, true)
+	return s, s.findLayouts(ctx, opts.log())
+}
+
+func checkChain(m *manifest.Manifest, opts Options) error {
+	if opts.Chain != "" && m.Chain.ID != opts.Chain {
+		return fmt.Errorf("version %s: %w: it is of chain %s, asked for was %s", m.Version, trust.ErrUntrusted, m.Chain.ID, opts.Chain)
+	}
+	if opts.Genesis != "" && m.Chain.Genesis != opts.Genesis {
+		return fmt.Errorf("version %s: %w: its genesis is %q, that of %s is %s",
+			m.Version, trust.ErrUntrusted, m.Chain.Genesis, opts.Chain, opts.Genesis)
+	}
+	return nil
+}
+
+// checkSecrets refuses a snapshot that would bring keys of a node.
+func (s *snapshot) checkSecrets() error {
+	for i := range s.table.index.Files {
+		if p := s.table.index.Files[i].Path; database.Secret(p) != "" {
+			return fmt.Errorf("files of version %s: %w: there is %s, and %s", s.version, trust.ErrUntrusted, p, database.Secret(p))
+		}
+	}
+	return nil
+}
+
+// stateFiles are the files of the work directory that say what is being restored,
+// in the order in which they are written.
+func (s *snapshot) stateFiles() ([]stateFile, error) {
+	if s.listing != nil {
+		text, err := s.listing.marshal()
+		return []stateFile{{listingName, text}}, err
+	}
+	text, err := s.manifest.Marshal()
+	return []stateFile{{indexName, s.index}, {manifestName, text}}, err
+}
+
+// isOf reports whether what an earlier fetch was restoring is this snapshot, or
+// was once listed as it.
+func (s *snapshot) isOf(w *workDir) (bool, error) {
+	if s.listing != nil {
+		l, _ := w.begunListing()
+		return l != nil && l.Place == s.listing.Place && l.Version == s.version, nil
+	}
+	m, _, err := w.begun()
+	return m != nil && m.Version == s.version && m.Channel == s.channel, err
+}
