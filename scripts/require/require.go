@@ -69,6 +69,16 @@ func Versitygw(t testing.TB) string {
 	return path
 }
 
+// Kubo returns the path of the IPFS node as scripts/kubo/install builds it.
+func Kubo(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(repository(), ".cache", "bin", "kubo-v0.43.0")
+	if _, err := os.Stat(path); err != nil {
+		missing(t, "kubo is not built: run scripts/kubo/install")
+	}
+	return path
+}
+
 // Chopsticks returns the directory that scripts/chopsticks/install makes.
 func Chopsticks(t testing.TB) string {
 	t.Helper()
