@@ -20,6 +20,9 @@ import (
 
 // TestLikeKubo adds directories to Kubo, which gives them the addresses that we do.
 func TestLikeKubo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it adds gigabytes and thousands of files")
+	}
 	node := kubo.NewSwarm().Start(t, kubo.Options{})
 	for _, c := range []struct {
 		name string
@@ -125,9 +128,6 @@ func fillOdd(t *testing.T, dir string) {
 
 // fillLong makes a file of a hole, so that it takes no room.
 func fillLong(t *testing.T, dir string) {
-	if testing.Short() {
-		t.Skip("it is a gigabyte")
-	}
 	write(t, dir, "long", nil)
 	if err := os.Truncate(filepath.Join(dir, "long"), width*LeafSize+1); err != nil {
 		t.Fatal(err)
