@@ -24,6 +24,8 @@ type CAROptions struct {
 	// Parallel is how many leaves are read at once. So many, of up to 1 MiB each,
 	// wait in memory for their turn. 0 is 4.
 	Parallel int
+	// LeftOut says which trees are left out, with all that is below; nil is none.
+	LeftOut func(c unixfs.CID) bool
 	// Written is told of the bytes of each block that has been written; nil is
 	// nobody.
 	Written func(bytes int)
@@ -36,11 +38,14 @@ func WriteCAR(ctx context.Context, w io.Writer, roots []unixfs.CID, blocks Block
 	if o.Parallel < 1 {
 		o.Parallel = 4
 	}
+	if o.LeftOut == nil {
+		o.LeftOut = func(unixfs.CID) bool { return false }
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	queue := make(chan carBlock, o.Parallel-1) // one more is with the writer
 	g.Go(func() error {
 		defer close(queue)
-		return Walk(ctx, blocks, roots, func(c unixfs.CID, block []byte) error {
+		return walkUpTo(ctx, blocks, roots, o.LeftOut, func(c unixfs.CID, block []byte) error {
 			b := carBlock{c, make(chan []byte, 1)}
 			select {
 			case queue <- b:

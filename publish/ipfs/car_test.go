@@ -1,16 +1,13 @@
-package ipfs
+package ipfs_test
 
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -19,80 +16,32 @@ import (
 
 	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/manifest/unixfs"
+	"github.com/qsync/qsync/publish/ipfs"
+	"github.com/qsync/qsync/publish/ipfs/ipfstest"
 	"github.com/qsync/qsync/scripts/kubo"
 )
 
-// memory has blocks in memory.
-type memory map[unixfs.CID][]byte
-
-func (m memory) Get(_ context.Context, c unixfs.CID) ([]byte, error) {
-	block, ok := m[c]
-	if !ok {
-		return nil, ErrNotFound
-	}
-	return block, nil
-}
-
-func (m memory) Size(ctx context.Context, c unixfs.CID) (int, error) {
-	block, err := m.Get(ctx, c)
-	return len(block), err
-}
-
-func (m memory) tell(c unixfs.CID, block []byte) { m[c] = bytes.Clone(block) }
-
-// file adds the blocks of a file.
-func (m memory) file(raw []byte) unixfs.Link {
-	var leaves []byte
-	for leaf := range slices.Chunk(raw, unixfs.LeafSize) {
-		d := manifest.Sum(leaf)
-		m[unixfs.CID{Codec: unixfs.Raw, Digest: d}] = leaf
-		leaves = append(leaves, d[:]...)
-	}
-	link := unixfs.File(int64(len(raw)), leaves, m.tell)
-	if len(raw) == 0 {
-		m[link.CID] = nil
-	}
-	return link
-}
-
-// tree adds the blocks of files, whose paths are in order.
-func (m memory) tree(t *testing.T, paths []string, raw func(path string) []byte) unixfs.CID {
+// database is a tree with all that trees have: directories, a sharded one, files of
+// several leaves, an empty one, equal ones, and one whose bytes are those of a node.
+func database(t *testing.T) (*ipfstest.Memory, unixfs.CID) {
 	t.Helper()
-	root, err := unixfs.Tree(len(paths), func(i int) (string, unixfs.Link) { return paths[i], m.file(raw(paths[i])) }, m.tell)
+	m := ipfstest.NewMemory()
+	node, err := m.Get(t.Context(), m.File(ipfstest.Stream("sst", 3*unixfs.LeafSize)).CID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return root.CID
-}
-
-// stream is n bytes that follow from a seed.
-func stream(seed string, n int) []byte {
-	var out []byte
-	for i := uint64(0); len(out) < n; i++ {
-		d := sha256.Sum256(binary.BigEndian.AppendUint64([]byte(seed), i))
-		out = append(out, d[:]...)
-	}
-	return out[:n]
-}
-
-// database is a tree with all that trees have: directories, a sharded one, files of
-// several leaves, an empty one, equal ones, and one whose bytes are those of a node.
-func database(t *testing.T) (memory, unixfs.CID) {
-	t.Helper()
-	m := memory{}
-	node := m[m.file(stream("sst", 3*unixfs.LeafSize)).CID]
 	paths := []string{"full/CURRENT", "full/empty", "full/node", "full/sst", "full/zeros", "parachains/db/sst"}
 	for i := range 5000 {
 		paths = append(paths, fmt.Sprintf("table/%06d.sst", i))
 	}
-	return m, m.tree(t, paths, func(path string) []byte {
+	return m, m.Tree(t, paths, func(path string) []byte {
 		switch filepath.Base(path) {
 		case "empty":
 			return nil
 		case "node":
 			return node
 		case "sst":
-			return stream("sst", 3*unixfs.LeafSize)
+			return ipfstest.Stream("sst", 3*unixfs.LeafSize)
 		case "zeros":
 			return make([]byte, 2*unixfs.LeafSize+5)
 		}
@@ -102,13 +51,13 @@ func database(t *testing.T) (memory, unixfs.CID) {
 
 func TestWriteCAR(t *testing.T) {
 	m, root := database(t)
-	other := m.file(stream("other", 2*unixfs.LeafSize)).CID
+	other := m.File(ipfstest.Stream("other", 2*unixfs.LeafSize)).CID
 	var b, again bytes.Buffer
 	told := 0
-	if err := WriteCAR(t.Context(), &b, []unixfs.CID{root, other}, m, CAROptions{Written: func(n int) { told += n }}); err != nil {
+	if err := ipfs.WriteCAR(t.Context(), &b, []unixfs.CID{root, other}, m, ipfs.CAROptions{Written: func(n int) { told += n }}); err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteCAR(t.Context(), &again, []unixfs.CID{root, other}, m, CAROptions{Parallel: 1}); err != nil || !bytes.Equal(b.Bytes(), again.Bytes()) {
+	if err := ipfs.WriteCAR(t.Context(), &again, []unixfs.CID{root, other}, m, ipfs.CAROptions{Parallel: 1}); err != nil || !bytes.Equal(b.Bytes(), again.Bytes()) {
 		t.Errorf("a second archive of the same is another one, %v", err)
 	}
 
@@ -120,7 +69,7 @@ func TestWriteCAR(t *testing.T) {
 		t.Errorf("roots and version %s", got)
 	}
 	var order []unixfs.CID
-	err = Walk(t.Context(), m, []unixfs.CID{root, other}, func(c unixfs.CID, _ []byte) error { order = append(order, c); return nil })
+	err = ipfs.Walk(t.Context(), m, []unixfs.CID{root, other}, func(c unixfs.CID, _ []byte) error { order = append(order, c); return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,8 +77,8 @@ func TestWriteCAR(t *testing.T) {
 	for i := 0; ; i++ {
 		block, err := r.Next() // compares the digest
 		if errors.Is(err, io.EOF) {
-			if i != len(m) {
-				t.Errorf("%d blocks of %d", i, len(m))
+			if i != m.Len() {
+				t.Errorf("%d blocks of %d", i, m.Len())
 			}
 			break
 		} else if err != nil {
@@ -154,7 +103,7 @@ func TestKuboReadsCAR(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(WriteCAR(t.Context(), f, []unixfs.CID{root}, m, CAROptions{}), f.Close()); err != nil {
+	if err := errors.Join(ipfs.WriteCAR(t.Context(), f, []unixfs.CID{root}, m, ipfs.CAROptions{}), f.Close()); err != nil {
 		t.Fatal(err)
 	}
 	node := kubo.NewSwarm().Start(t, kubo.Options{})
@@ -162,7 +111,7 @@ func TestKuboReadsCAR(t *testing.T) {
 	if _, pinned := node.Pins(t)[root.String()]; !pinned {
 		t.Errorf("%s has not been pinned", root)
 	}
-	if !bytes.Equal(node.Cat(t, root.String()+"/parachains/db/sst"), stream("sst", 3*unixfs.LeafSize)) {
+	if !bytes.Equal(node.Cat(t, root.String()+"/parachains/db/sst"), ipfstest.Stream("sst", 3*unixfs.LeafSize)) {
 		t.Error("a file has other bytes")
 	}
 	if got := string(node.Cat(t, root.String()+"/table/004321.sst")); got != "table/004321.sst" {
@@ -178,30 +127,48 @@ func TestKuboReadsCAR(t *testing.T) {
 func TestCARFaults(t *testing.T) {
 	m, root := database(t)
 	var order []unixfs.CID
-	if err := Walk(t.Context(), m, []unixfs.CID{root}, func(c unixfs.CID, _ []byte) error { order = append(order, c); return nil }); err != nil {
+	if err := ipfs.Walk(t.Context(), m, []unixfs.CID{root}, func(c unixfs.CID, _ []byte) error { order = append(order, c); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	for _, i := range []int{0, 1, 5, len(order) / 2, len(order) - 1} {
-		block := m[order[i]]
-		delete(m, order[i])
-		if err := WriteCAR(t.Context(), io.Discard, []unixfs.CID{root}, m, CAROptions{}); !errors.Is(err, ErrNotFound) {
+		block := m.Remove(order[i])
+		if err := ipfs.WriteCAR(t.Context(), io.Discard, []unixfs.CID{root}, m, ipfs.CAROptions{}); !errors.Is(err, ipfs.ErrNotFound) {
 			t.Errorf("without block %d: %v", i, err)
 		}
-		m[order[i]] = block
+		m.Put(order[i], block)
 	}
 	for _, size := range []int{0, 100, 1 << 20, 3 << 20} {
-		if err := WriteCAR(t.Context(), &limited{size}, []unixfs.CID{root}, m, CAROptions{}); !errors.Is(err, errFull) {
+		if err := ipfs.WriteCAR(t.Context(), &limited{size}, []unixfs.CID{root}, m, ipfs.CAROptions{}); !errors.Is(err, errFull) {
 			t.Errorf("full after %d bytes: %v", size, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	if err := WriteCAR(ctx, io.Discard, []unixfs.CID{root}, m, CAROptions{Written: func(int) { cancel() }}); !errors.Is(err, context.Canceled) {
+	if err := ipfs.WriteCAR(ctx, io.Discard, []unixfs.CID{root}, m, ipfs.CAROptions{Written: func(int) { cancel() }}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 	strange := unixfs.CID{Codec: unixfs.DagPB, Digest: manifest.Sum([]byte("x"))}
-	m[strange] = []byte("x")
-	if err := WriteCAR(t.Context(), io.Discard, []unixfs.CID{strange}, m, CAROptions{}); err == nil {
+	m.Put(strange, []byte("x"))
+	if err := ipfs.WriteCAR(t.Context(), io.Discard, []unixfs.CID{strange}, m, ipfs.CAROptions{}); err == nil {
 		t.Error("a block that cannot be parsed is no error")
+	}
+}
+
+// TestLeftOut: what is left out is not even read.
+func TestLeftOut(t *testing.T) {
+	m := ipfstest.NewMemory()
+	out := m.File(ipfstest.Stream("out", 2*unixfs.LeafSize))
+	in := m.File(ipfstest.Stream("in", 2*unixfs.LeafSize))
+	root, err := unixfs.Directory([]unixfs.Entry{{Name: "a", Link: out}, {Name: "b", Link: in}}, m.Put)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Remove(out.CID)
+	blocks := 0
+	err = ipfs.WriteCAR(t.Context(), io.Discard, []unixfs.CID{root.CID}, m, ipfs.CAROptions{
+		LeftOut: func(c unixfs.CID) bool { return c == out.CID }, Written: func(int) { blocks++ },
+	})
+	if err != nil || blocks != 4 {
+		t.Errorf("%d blocks, want the root, the other file and its leaves; %v", blocks, err)
 	}
 }
 
@@ -217,21 +184,23 @@ func (l *limited) Write(b []byte) (int, error) {
 }
 
 func TestLinks(t *testing.T) {
-	good := cid.MustParse("bafybeigvnplpwioncrrnj72ssj567wetaoe6nzlesxvt56geid2mk6lj3u")
-	if c, err := linked(good); err != nil || c.String() != good.String() {
-		t.Errorf("%s, %v", c, err)
-	}
-	for _, other := range []string{
-		"QmbWqxBEKC3P8tqsKc98xmWNzrzDtRLMiMPL8wBuTGsMnR",             // version 0
-		"bafyreibtj4jh7pwwdqvqf2qwbqzvlpuqzsgkhzbjgnmuwaqlsw7y5p3c6i", // dag-cbor
-		"bafkqac3imvwgy3zao5xxe3de",                                   // identity
+	for c, good := range map[string]bool{
+		"bafybeigvnplpwioncrrnj72ssj567wetaoe6nzlesxvt56geid2mk6lj3u": true,
+		"bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku": true,
+		"QmbWqxBEKC3P8tqsKc98xmWNzrzDtRLMiMPL8wBuTGsMnR":              false, // version 0
+		"bafyreibtj4jh7pwwdqvqf2qwbqzvlpuqzsgkhzbjgnmuwaqlsw7y5p3c6i": false, // dag-cbor
+		"bafkqac3imvwgy3zao5xxe3de":                                   false, // identity
 	} {
-		c, err := cid.Parse(other)
-		if err != nil {
-			t.Fatalf("%s: %v", other, err)
+		hash := cid.MustParse(c).Bytes()
+		link := append([]byte{0x0a, byte(len(hash))}, hash...)
+		link = append(link, 0x12, 1, 'n', 0x18, 77)
+		block := append([]byte{0x12, byte(len(link))}, link...)
+		links, err := ipfs.Links(unixfs.CID{Codec: unixfs.DagPB, Digest: manifest.Sum(block)}, block)
+		if good != (err == nil) {
+			t.Errorf("%s: %v, %v", c, links, err)
 		}
-		if got, err := linked(c); err == nil {
-			t.Errorf("%s is taken for %s", other, got)
+		if good && (len(links) != 1 || links[0].CID.String() != c || links[0].Name != "n" || links[0].Total != 77) {
+			t.Errorf("%s: %v", c, links)
 		}
 	}
 }

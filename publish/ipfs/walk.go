@@ -20,7 +20,12 @@ import (
 // It remembers 16 bytes of the digest of each block that it has met: of a terabyte,
 // some 40 MB.
 func Walk(ctx context.Context, blocks Blocks, roots []unixfs.CID, visit func(c unixfs.CID, block []byte) error) error {
-	w := &walk{ctx: ctx, blocks: blocks, visit: visit, leaves: map[seen]struct{}{}, nodes: map[seen]struct{}{}}
+	return walkUpTo(ctx, blocks, roots, func(unixfs.CID) bool { return false }, visit)
+}
+
+// walkUpTo is Walk without the trees that are left out.
+func walkUpTo(ctx context.Context, blocks Blocks, roots []unixfs.CID, leftOut func(c unixfs.CID) bool, visit func(c unixfs.CID, block []byte) error) error {
+	w := &walk{ctx: ctx, blocks: blocks, leftOut: leftOut, visit: visit, leaves: map[seen]struct{}{}, nodes: map[seen]struct{}{}}
 	for _, root := range roots {
 		if err := w.tree(root); err != nil {
 			return err
@@ -30,9 +35,10 @@ func Walk(ctx context.Context, blocks Blocks, roots []unixfs.CID, visit func(c u
 }
 
 type walk struct {
-	ctx    context.Context
-	blocks Blocks
-	visit  func(c unixfs.CID, block []byte) error
+	ctx     context.Context
+	blocks  Blocks
+	leftOut func(c unixfs.CID) bool
+	visit   func(c unixfs.CID, block []byte) error
 	// What was met. The bytes of a node can be a leaf of some file too.
 	leaves, nodes map[seen]struct{}
 }
@@ -46,7 +52,7 @@ func (w *walk) tree(c unixfs.CID) error {
 		met = w.leaves
 	}
 	key := seen(c.Digest[:16])
-	if _, again := met[key]; again {
+	if _, again := met[key]; again || w.leftOut(c) {
 		return nil
 	}
 	met[key] = struct{}{}

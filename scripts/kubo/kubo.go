@@ -40,6 +40,8 @@ type Options struct {
 	Dir string
 	// Profile is that of the configuration; empty is unixfs-v1-2025.
 	Profile string
+	// Auth is what the RPC asks for, if the settings say that it does.
+	Auth string
 	// Config are other settings, by their names with dots in them.
 	Config map[string]any
 }
@@ -53,6 +55,7 @@ type Node struct {
 	Dir     string
 
 	program string
+	auth    string
 	process *os.Process
 	ended   chan struct{}
 }
@@ -82,7 +85,7 @@ const startTimeout = 60 * time.Second
 // Start runs a node of the swarm.
 func (s *Swarm) Start(t testing.TB, o Options) *Node {
 	t.Helper()
-	n := &Node{program: require.Kubo(t), Dir: o.Dir}
+	n := &Node{program: require.Kubo(t), auth: o.Auth, Dir: o.Dir}
 	if n.Dir == "" {
 		n.Dir = filepath.Join(t.TempDir(), "ipfs")
 	}
@@ -200,6 +203,9 @@ func (n *Node) environment() []string {
 }
 
 func (n *Node) command(args ...string) *exec.Cmd {
+	if n.auth != "" {
+		args = append([]string{"--api-auth", n.auth}, args...)
+	}
 	cmd := exec.Command(n.program, args...)
 	cmd.Env = n.environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
