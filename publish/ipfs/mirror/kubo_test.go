@@ -140,6 +140,17 @@ func files(t *testing.T, m *ipfstest.Memory, edition string, changed int) unixfs
 	})
 }
 
+// few is a tree of three files, of which one is the same in each edition.
+func few(t *testing.T, m *ipfstest.Memory, edition string) unixfs.CID {
+	t.Helper()
+	return m.Tree(t, []string{"1", "2", "same"}, func(p string) []byte {
+		if p == "same" {
+			edition = ""
+		}
+		return ipfstest.Stream(edition+p, 5<<10)
+	})
+}
+
 func TestKubo(t *testing.T) {
 	node := kubo.NewSwarm().Start(t, kubo.Options{})
 	l, m := newLine(t, node), ipfstest.NewMemory()
@@ -235,11 +246,11 @@ func TestKuboCut(t *testing.T) {
 			m := ipfstest.NewMemory()
 			k := openKubo(t, m, KuboOptions{URL: l.URL})
 			k.samples = 1
-			before := Version{Channel: channel, Version: "20261121-040002", Raw: files(t, m, "before", 0)}
+			before := Version{Channel: channel, Version: "20261121-040002", Raw: few(t, m, "before")}
 			if err := k.Mirror(t.Context(), before); err != nil {
 				t.Fatal(err)
 			}
-			v := Version{Channel: channel, Version: "20261122-040003", Raw: files(t, m, fmt.Sprint(heard, n), 6)}
+			v := Version{Channel: channel, Version: "20261122-040003", Raw: few(t, m, fmt.Sprint(heard, n))}
 			l.reset()
 			l.trouble = func(nth int, _ string, w http.ResponseWriter, r *http.Request, kubo http.Handler) bool {
 				if nth != n {
