@@ -79,6 +79,17 @@ func Kubo(t testing.TB) string {
 	return path
 }
 
+// IPFSCluster returns the path of the pinning service as
+// scripts/ipfscluster/install builds it.
+func IPFSCluster(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(repository(), ".cache", "bin", "ipfs-cluster-service-v1.0.8")
+	if _, err := os.Stat(path); err != nil {
+		missing(t, "ipfs-cluster-service is not built: run scripts/ipfscluster/install")
+	}
+	return path
+}
+
 // Chopsticks returns the directory that scripts/chopsticks/install makes.
 func Chopsticks(t testing.TB) string {
 	t.Helper()

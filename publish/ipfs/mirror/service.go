@@ -128,14 +128,18 @@ func (s *Service) drop(ctx context.Context, channel string, keep []Version) erro
 	if err != nil {
 		return err
 	}
-	cids := kept(keep, s.options.Trees)
+	known, err := s.Status()
+	if err != nil {
+		return err
+	}
+	cids, others := kept(keep, s.options.Trees), known.others(channel)
 	for _, tree := range Trees {
 		pins, err := retry(ctx, func() ([]pinStatus, error) { return api.list(ctx, name(s.options.Publisher, channel, tree), "") })
 		if err != nil {
 			return err
 		}
 		for _, p := range pins {
-			if cids[p.Pin.CID] {
+			if cids[p.Pin.CID] || others[p.Pin.CID] {
 				continue
 			}
 			if _, err := retry(ctx, func() (struct{}, error) { return struct{}{}, api.remove(ctx, p.RequestID) }); err != nil {
