@@ -45,7 +45,9 @@ type ServiceOptions struct {
 const DefaultWait = 24 * time.Hour
 
 // Service keeps versions at a pinning service, which fetches the blocks from the
-// agent's node.
+// agent's node. Many databases have an empty file, whose block has no bytes: boxo's
+// bitswap server takes a block of size 0 for one that it lacks, so the agent's node
+// must not let it have that size, or services wait for it for ever.
 //
 // A service can have any number of pins of the same tree. So that there is one, it is
 // asked for pins of that name and CID before each attempt to add one, and those that an

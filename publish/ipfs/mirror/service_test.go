@@ -61,8 +61,8 @@ func TestService(t *testing.T) {
 	})
 }
 
-// full is files without an empty one: Kubo 0.43 never sends the block of that by
-// bitswap, to another Kubo neither.
+// full is files without an empty one: Kubo 0.43, which stands for the agent's node here,
+// never sends the block of that by bitswap.
 func full(t *testing.T, m *ipfstest.Memory, edition string, changed int) unixfs.CID {
 	t.Helper()
 	return m.Tree(t, []string{"full/large", "table/0.sst", "table/1.sst", "table/2.sst"}, func(p string) []byte {
