@@ -199,7 +199,7 @@ func TestLinks(t *testing.T) {
 		if good != (err == nil) {
 			t.Errorf("%s: %v, %v", c, links, err)
 		}
-		if good && (len(links) != 1 || links[0].CID.String() != c || links[0].Name != "n" || links[0].Total != 77) {
+		if good && (len(links) != 1 || links[0].String() != c || links[0].Name != "n" || links[0].Total != 77) {
 			t.Errorf("%s: %v", c, links)
 		}
 	}

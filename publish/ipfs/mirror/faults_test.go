@@ -75,14 +75,14 @@ func (d *double) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		d.pins = append(d.pins, p)
 		w.WriteHeader(http.StatusAccepted)
-		_ = json.NewEncoder(w).Encode(p)
+		answer(w, p)
 	case http.MethodDelete:
 		d.pins = slices.Delete(d.pins, i, i+1)
 		w.WriteHeader(http.StatusAccepted)
 	case http.MethodGet:
 		if one {
 			d.advance(d.pins[i])
-			_ = json.NewEncoder(w).Encode(d.pins[i])
+			answer(w, d.pins[i])
 			return
 		}
 		d.list(w, r)
@@ -116,12 +116,18 @@ func (d *double) list(w http.ResponseWriter, r *http.Request) {
 			found = append(found, p)
 		}
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"count": len(found), "results": found})
+	answer(w, map[string]any{"count": len(found), "results": found})
+}
+
+func answer(w http.ResponseWriter, object any) {
+	if err := json.NewEncoder(w).Encode(object); err != nil {
+		panic(err)
+	}
 }
 
 func refuse(w http.ResponseWriter, code int, reason string) {
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(map[string]any{"error": map[string]string{"reason": reason, "details": "because of " + serviceToken}})
+	answer(w, map[string]any{"error": map[string]string{"reason": reason, "details": "because of " + serviceToken}})
 }
 
 // names are those of the CIDs that the service has pins of.
@@ -162,7 +168,7 @@ func version(number string) Version {
 
 // first is a fault of the first n requests of a method; applied says that the service
 // has done it nevertheless.
-func first(method string, n int, applied bool, answer func(w http.ResponseWriter)) func(http.ResponseWriter, *http.Request, *double) bool {
+func first(method string, n int, applied bool, say func(w http.ResponseWriter)) func(http.ResponseWriter, *http.Request, *double) bool {
 	return func(w http.ResponseWriter, r *http.Request, d *double) bool {
 		if r.Method != method || n == 0 {
 			return false
@@ -171,7 +177,7 @@ func first(method string, n int, applied bool, answer func(w http.ResponseWriter
 		if applied {
 			d.serve(httptest.NewRecorder(), r)
 		}
-		answer(w)
+		say(w)
 		return true
 	}
 }

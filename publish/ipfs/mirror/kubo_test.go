@@ -239,6 +239,9 @@ func checkStatus(t *testing.T, m Mirror, want ...string) {
 // TestKuboCut cuts the line at each call, before Kubo has heard it and after, and
 // collects garbage then. What follows goes on.
 func TestKuboCut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is some dozens of pushes")
+	}
 	node := kubo.NewSwarm().Start(t, kubo.Options{})
 	l := newLine(t, node)
 	for _, heard := range []bool{false, true} {

@@ -231,7 +231,7 @@ func (p *push) pinPart(ctx context.Context, units []unixfs.Link) error {
 	var cids []string
 	for _, u := range units {
 		if u.CID != p.root.CID { // which gets its own name
-			cids = append(cids, u.CID.String())
+			cids = append(cids, u.String())
 		}
 	}
 	return p.api.pin(ctx, p.partName(), cids)

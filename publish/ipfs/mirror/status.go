@@ -170,7 +170,7 @@ func (l *ledger) forgotten(ctx context.Context, channel string, keep []Version, 
 		}
 		s.Pins = slices.DeleteFunc(s.Pins, func(p Pin) bool {
 			live := slices.ContainsFunc(keep, func(v Version) bool { return v.Version == p.Version })
-			return p.Channel == channel && !(live && cids[p.CID])
+			return p.Channel == channel && (!live || !cids[p.CID])
 		})
 	})
 }
