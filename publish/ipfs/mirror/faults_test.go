@@ -261,6 +261,9 @@ func TestServiceFaults(t *testing.T) {
 					t.Errorf("afterwards: %v, pins of %v", err, d.cids())
 				}
 				checkStatus(t, s, "20261122-040003 raw pinned")
+				if n := d.count("POST"); name == "well" && n != 1 {
+					t.Errorf("asked %d times for what is pinned", n)
+				}
 			})
 		})
 	}
