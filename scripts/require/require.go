@@ -69,6 +69,27 @@ func Versitygw(t testing.TB) string {
 	return path
 }
 
+// Kubo returns the path of the IPFS node as scripts/kubo/install builds it.
+func Kubo(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(repository(), ".cache", "bin", "kubo-v0.43.0")
+	if _, err := os.Stat(path); err != nil {
+		missing(t, "kubo is not built: run scripts/kubo/install")
+	}
+	return path
+}
+
+// IPFSCluster returns the path of the pinning service as
+// scripts/ipfscluster/install builds it.
+func IPFSCluster(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(repository(), ".cache", "bin", "ipfs-cluster-service-v1.0.8")
+	if _, err := os.Stat(path); err != nil {
+		missing(t, "ipfs-cluster-service is not built: run scripts/ipfscluster/install")
+	}
+	return path
+}
+
 // Chopsticks returns the directory that scripts/chopsticks/install makes.
 func Chopsticks(t testing.TB) string {
 	t.Helper()

@@ -91,7 +91,7 @@ func (d *document) check(n *yaml.Node, t reflect.Type, key string) error {
 		return d.fault(key, "give it a value, or remove the key", "has no value")
 	}
 	switch {
-	case t == reflect.TypeFor[Fork]() && n.Kind == yaml.MappingNode:
+	case t.Kind() == reflect.Struct && n.Kind == yaml.MappingNode: // also one that can be a single word
 		return d.mapping(n, t, key)
 	case reflect.PointerTo(t).Implements(unmarshaler):
 		return d.scalar(n, t, key)
