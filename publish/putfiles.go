@@ -16,6 +16,7 @@ import (
 // FilesNeed says what PutFiles wants to read.
 type FilesNeed int
 
+// The needs of PutFiles.
 const (
 	NoFiles      FilesNeed = iota // no target is one of files: PutFiles does nothing
 	ChangedFiles                  // files with other content than in the previous version

@@ -143,7 +143,7 @@ func (w *worker) readSegment(ctx context.Context, src *source, f *manifest.File,
 // readPair reads one or two chunks from i on and hashes them.
 func (w *worker) readPair(src *source, i, n int) (chunks [][]byte, digests [2]manifest.Digest, err error) {
 	var read [2][]byte
-	for k := range n {
+	for k := range read[:n] {
 		if read[k], err = src.chunk(i+k, w.pair[k]); err != nil {
 			return nil, digests, err
 		}

@@ -74,22 +74,31 @@ func (s *Stage) restoreFiles(target publish.Target, m *manifest.Manifest, x *man
 	for i, path := range paths {
 		f := &x.Files[i]
 		o, err := target.Stat(s.t.Context(), version+"/"+path)
-		if err != nil || path != f.Path || o.Size != f.Size {
-			return fmt.Errorf("file %d is %s of %d bytes, %v, want %s of %d", i, path, o.Size, err, f.Path, f.Size)
+		if err != nil {
+			return fmt.Errorf("file %d: %w", i, err)
+		}
+		if path != f.Path || o.Size != f.Size {
+			return fmt.Errorf("file %d is %s of %d bytes, want %s of %d", i, path, o.Size, f.Path, f.Size)
 		}
 		for c := range f.ChunkCount() {
 			if c > 0 && c < f.ChunkCount()-1 {
 				continue // it is in the big file of zeros, which is read a thousand times
 			}
 			chunk, err := target.Read(s.t.Context(), o.Key, int64(c)*manifest.ChunkSize, int64(f.ChunkLength(c)))
-			if err != nil || manifest.Sum(chunk) != f.Chunk(c) {
-				return fmt.Errorf("%s: chunk %d is another one, %v", path, c, err)
+			if err != nil {
+				return fmt.Errorf("%s: chunk %d: %w", path, c, err)
+			}
+			if manifest.Sum(chunk) != f.Chunk(c) {
+				return fmt.Errorf("%s: chunk %d is another one", path, c)
 			}
 		}
 	}
 	meta, err := s.text(target, version+".meta.txt")
-	if want := fmt.Sprintf("size: %d\nversion: %s\n", m.RawSize, m.Version); err != nil || meta != want {
-		return fmt.Errorf("%s.meta.txt is %q, %v, want %q", version, meta, err, want)
+	if err != nil {
+		return err
+	}
+	if want := fmt.Sprintf("size: %d\nversion: %s\n", m.RawSize, m.Version); meta != want {
+		return fmt.Errorf("%s.meta.txt is %q, want %q", version, meta, want)
 	}
 	return nil
 }
