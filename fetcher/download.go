@@ -119,7 +119,11 @@ func (d *download) connect(ctx context.Context, l *lane) {
 			return
 		}
 		err := d.fetchWork(ctx, l, w, slots[:])
-		d.queue.finish(w, l.number, errors.Is(err, ErrNotFound))
+		lacks := 0
+		if errors.Is(err, ErrNotFound) {
+			lacks = l.layout.lost()
+		}
+		d.queue.finish(w, l.number, lacks)
 		if err == nil || errors.Is(err, ErrNotFound) {
 			if err != nil {
 				l.note(err)

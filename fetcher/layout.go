@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/qsync/qsync/manifest"
@@ -24,6 +25,8 @@ type layout interface {
 	// gap is how many bytes that are not needed a request may run over rather
 	// than being split in two.
 	gap() int64
+	// lost is how many chunks of a segment a source lacks that does not have one.
+	lost() int
 	// String names the layout in a plan.
 	String() string
 }
@@ -36,6 +39,8 @@ type segments struct {
 }
 
 func (s *segments) String() string { return "segments" }
+
+func (s *segments) lost() int { return manifest.SegmentChunks }
 
 // gap lets a request run over frames of zeros and the like.
 func (s *segments) gap() int64 { return 64 << 10 }
@@ -71,6 +76,8 @@ type rawFiles struct {
 
 func (r *rawFiles) String() string { return "files" }
 
+func (r *rawFiles) lost() int { return manifest.SegmentChunks }
+
 // gap is none: what is held or a hole is a whole chunk.
 func (r *rawFiles) gap() int64 { return 0 }
 
@@ -84,6 +91,19 @@ func (r *rawFiles) span(file, from, to int) Span {
 	return Span{Key: r.prefix + f.Path, Offset: begin, Length: end - begin, Size: f.Size}
 }
 
+// chunks are the chunks of the database, each by its digest.
+type chunks struct{ rawFiles }
+
+func (c *chunks) String() string { return "chunks" }
+
+func (c *chunks) span(file, from, to int) Span {
+	span := c.rawFiles.span(file, from, to)
+	span.Chunks = c.index.Files[file].Chunks[from*manifest.DigestSize : to*manifest.DigestSize]
+	return span
+}
+
+func (c *chunks) lost() int { return 1 }
+
 const (
 	// probeTimeout is how long a source may take to say which layout it has.
 	probeTimeout = 15 * time.Second
@@ -92,7 +112,8 @@ const (
 
 // findLayouts asks each source for the meta file that stands beside the raw files
 // of a version. One that has it, and for the same snapshot, serves files; every
-// other one segments.
+// other one segments. An [Addressed] source has segments, or else chunks; one that
+// cannot be asked is left out.
 func (s *snapshot) findLayouts(ctx context.Context, log *slog.Logger) error {
 	frames, err := manifest.NewFrameDecoder()
 	if err != nil {
@@ -100,13 +121,20 @@ func (s *snapshot) findLayouts(ctx context.Context, log *slog.Logger) error {
 	}
 	bySegment := &segments{s.table.index, frames}
 	byFile := &rawFiles{s.table.index, manifest.RawFileKey(s.channel, s.version, "")}
+	byChunk := &chunks{*byFile}
 	s.layouts = make([]layout, len(s.sources))
+	failed := make([]error, len(s.sources))
 	var group errgroup.Group
 	group.SetLimit(probesAtOnce)
 	for i, source := range s.sources {
 		group.Go(func() error {
 			s.layouts[i] = bySegment
-			if err := hasFiles(ctx, source, s.manifest); err != nil {
+			if a, ok := source.(Addressed); ok {
+				var has bool
+				if has, failed[i] = hasSegments(ctx, a, s.manifest.IPFS); !has {
+					s.layouts[i] = byChunk
+				}
+			} else if err := hasFiles(ctx, source, s.manifest); err != nil {
 				log.Debug("source has no raw files", "source", source.String(), "err", err)
 			} else {
 				s.layouts[i] = byFile
@@ -115,7 +143,33 @@ func (s *snapshot) findLayouts(ctx context.Context, log *slog.Logger) error {
 		})
 	}
 	_ = group.Wait() // none of them fails
-	return ctx.Err()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return s.leaveOut(failed, log)
+}
+
+// leaveOut leaves out the sources that have failed.
+func (s *snapshot) leaveOut(failed []error, log *slog.Logger) error {
+	var sources []Source
+	var layouts []layout
+	for i, err := range failed {
+		if err != nil {
+			log.Warn("source passed over", "source", s.sources[i].String(), "err", err)
+			continue
+		}
+		sources, layouts = append(sources, s.sources[i]), append(layouts, s.layouts[i])
+	}
+	if s.sources, s.layouts = sources, layouts; len(sources) == 0 {
+		return worst(failed)
+	}
+	return nil
+}
+
+func hasSegments(ctx context.Context, s Addressed, roots *manifest.IPFS) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	return backoff.Retry(ctx, func() (bool, error) { return s.HasSegments(ctx, roots) }, smallObjectRetries()...)
 }
 
 func hasFiles(ctx context.Context, s Source, m *manifest.Manifest) error {

@@ -177,15 +177,20 @@ func (q *queue) advance(w *work, n int) bool {
 }
 
 // finish takes back work after a request for it ended, well or not. What is
-// left of it waits again, for another source if this one does not have it.
-func (q *queue) finish(w *work, source int, missing bool) {
+// left of it waits again: the first chunks of that, which source lacks, for another one.
+func (q *queue) finish(w *work, source, lacks int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if !q.active[w] {
 		return // its twin was faster
 	}
 	delete(q.active, w)
-	if missing {
+	if lacks > 0 {
+		if w.twin == nil && w.end-w.next > lacks {
+			behind := &work{file: w.file, next: w.next + lacks, end: w.end, without: w.without}
+			q.waiting = append([]*work{behind}, q.waiting...)
+			w.end = behind.next
+		}
 		w.without |= 1 << source
 	}
 	twin := w.twin

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/qsync/qsync/manifest"
 )
 
 func always() bool { return true }
@@ -22,10 +24,10 @@ func TestQueueStealsHalf(t *testing.T) {
 		}
 		for q.advance(fast, 1) {
 		}
-		q.finish(fast, 1, false)
+		q.finish(fast, 1, 0)
 		for q.advance(slow, 1) {
 		}
-		q.finish(slow, 0, false)
+		q.finish(slow, 0, 0)
 		if err := q.result(context.Background()); err != nil {
 			t.Error(err)
 		}
@@ -53,11 +55,11 @@ func TestQueueDoublesWhatStandsStill(t *testing.T) {
 				first, second = stuck, double
 			}
 			q.advance(first, 1)
-			q.finish(first, 0, false)
+			q.finish(first, 0, 0)
 			if !cancelled[second] || cancelled[first] {
 				t.Errorf("cancelled: %v", cancelled)
 			}
-			q.finish(second, 1, false) // it gives up, and nothing is left to do again
+			q.finish(second, 1, 0) // it gives up, and nothing is left to do again
 			if err := q.result(context.Background()); err != nil {
 				t.Error(err)
 			}
@@ -87,11 +89,11 @@ func TestQueueFailedTwin(t *testing.T) {
 		stuck := q.take(0, always)
 		time.Sleep(doubleAfter + time.Second)
 		double := q.take(1, always)
-		q.finish(double, 1, true)
+		q.finish(double, 1, manifest.SegmentChunks)
 		if len(q.waiting) != 0 || !q.active[stuck] {
 			t.Fatalf("waiting %d, active %v", len(q.waiting), q.active)
 		}
-		q.finish(stuck, 0, false)
+		q.finish(stuck, 0, 0)
 		if len(q.waiting) != 1 || q.waiting[0].without != 1<<1 {
 			t.Fatalf("waiting %+v", q.waiting)
 		}
@@ -105,12 +107,12 @@ func TestQueueEnds(t *testing.T) {
 	}{
 		"no source has it": {func(q *queue) {
 			for source := range 2 {
-				q.finish(q.take(source, always), source, true)
+				q.finish(q.take(source, always), source, manifest.SegmentChunks)
 			}
 		}, errMissing},
 		"all sources dropped": {func(q *queue) { q.drop(0); q.drop(1) }, ErrNoSource},
 		"the only one that has it is dropped": {func(q *queue) {
-			q.finish(q.take(0, always), 0, true)
+			q.finish(q.take(0, always), 0, manifest.SegmentChunks)
 			q.drop(1)
 		}, errMissing},
 	}

@@ -19,6 +19,9 @@ import (
 type Options struct {
 	// Repository is the publisher's.
 	Repository *Repository
+	// Sources are where the chunks come from; nil means where the repository is
+	// read from.
+	Sources []Source
 	// Unsigned, in its place, is where a snapshot comes from that nobody has signed.
 	// Nothing can then be recognised on a disk: there are no Seeds and no InPlace.
 	Unsigned UnsignedTree
@@ -72,10 +75,17 @@ func (o *Options) check() error {
 		}
 		return nil
 	}
-	if n := len(o.Repository.Sources); n < 1 || n > maxSources {
+	if n := len(o.sources()); n < 1 || n > maxSources {
 		return fmt.Errorf("%w: there are %d sources, want 1 to %d", ErrNoSource, n, maxSources)
 	}
 	return nil
+}
+
+func (o *Options) sources() []Source {
+	if o.Sources != nil {
+		return o.Sources
+	}
+	return o.Repository.Sources
 }
 
 // Result is what a restore did.

@@ -39,7 +39,7 @@ func signedSnapshot(ctx context.Context, opts Options) (*snapshot, error) {
 			return nil, err
 		}
 	}
-	s := &snapshot{channel: m.Channel, version: m.Version, digest: digest, manifest: m, sources: opts.Repository.Sources}
+	s := &snapshot{channel: m.Channel, version: m.Version, digest: digest, manifest: m, sources: opts.sources()}
 	if s.kind, err = database.Lookup(m.Database.Kind); err != nil {
 		return nil, fmt.Errorf("version %s: %w: a newer qsync may know it", m.Version, err)
 	}

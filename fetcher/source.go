@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+
+	"github.com/qsync/qsync/manifest"
 )
 
 // The kinds of failure that a caller can act on.
@@ -32,12 +34,24 @@ type Source interface {
 	String() string
 }
 
+// Addressed is a source that finds things by what they hold.
+type Addressed interface {
+	Source
+	// HasSegments tells it which trees a snapshot has, nil if the publisher does not
+	// say, and reports whether it has the one of segments. One that does not may
+	// still have chunks.
+	HasSegments(ctx context.Context, roots *manifest.IPFS) (bool, error)
+}
+
 // Span is a part of an object, or of a raw file.
 type Span struct {
 	Key    string
 	Offset int64 // bytes
 	Length int64 // bytes, at least 1
 	Size   int64 // bytes of the whole object
+	// Chunks are the digests of the chunks that the span is, one behind the other, for
+	// an Addressed source that has no segments.
+	Chunks []byte
 }
 
 // Whole reports whether the span is the whole object.
