@@ -64,8 +64,8 @@ func (n *Node) Provide(_ context.Context, channel string, roots []unixfs.CID) er
 	if err != nil {
 		return err
 	}
-	// Begun before it is recorded, and recorded before what is stale ends: each can be
-	// repeated, and nothing is provided that no record can end.
+	// What is provided is on record before it is begun and until it has ended: so each step
+	// can be repeated, and nothing goes on that no record could end.
 	err = n.state.Update(func(tx *bbolt.Tx) error {
 		return tx.Bucket(announcedBucket).Put([]byte(channel), joinDigests(append(slices.Clone(roots), stale...)))
 	})
@@ -196,22 +196,24 @@ func (n *Node) keepNames(ctx context.Context) {
 		case <-n.put:
 		case <-timer.C:
 		}
-		everywhere, err := n.putNames(ctx)
+		next, everywhere, err := n.putNames(ctx)
 		if err != nil && ctx.Err() == nil {
 			n.options.Log.Warn("names on IPNS are not everywhere up to date", "error", err)
 		}
 		if everywhere {
 			retry = firstRetry
-			timer.Reset(putInterval)
 		} else {
-			timer.Reset(retry)
-			retry = min(2*retry, lastRetry)
+			next, retry = min(next, retry), min(2*retry, lastRetry)
 		}
+		timer.Reset(next)
 	}
 }
 
-func (n *Node) putNames(ctx context.Context) (everywhere bool, err error) {
-	errs := []error{n.names.renew()}
+// putNames renews names and puts them into the DHT. It returns when to do so again, if
+// all went well.
+func (n *Node) putNames(ctx context.Context) (next time.Duration, everywhere bool, err error) {
+	idle, err := n.names.renew()
+	errs := []error{err}
 	everywhere = true
 	for key, r := range n.names.all() {
 		within, cancel := context.WithTimeout(ctx, putTimeout)
@@ -223,5 +225,5 @@ func (n *Node) putNames(ctx context.Context) (everywhere bool, err error) {
 		everywhere = everywhere && done
 	}
 	err = errors.Join(errs...)
-	return everywhere && err == nil, err
+	return min(idle, putInterval), everywhere && err == nil, err
 }

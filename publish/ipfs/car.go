@@ -65,7 +65,7 @@ func (r *carRequest) span(size int64) (from, to int64) {
 
 // maxCAR is how many bytes there can be in a CAR without duplicates: which blocks it
 // has already must be remembered.
-const maxCAR = 64 << 30
+const maxCAR = 16 << 30
 
 // total is about how many bytes of blocks a CAR of the tree has.
 func (r *carRequest) total(n *treeNode) int64 {

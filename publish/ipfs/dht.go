@@ -111,7 +111,10 @@ func openTable(h host.Host, o *Options, name string, state, records *bbolt.DB, o
 	if err != nil {
 		return nil, errors.Join(err, t.keys.Close(), d.Close())
 	}
-	return t, d.Bootstrap(context.Background())
+	if err := d.Bootstrap(context.Background()); err != nil {
+		return nil, errors.Join(err, closeTables([]*table{t}))
+	}
+	return t, nil
 }
 
 // within is the part of a file that is called name.

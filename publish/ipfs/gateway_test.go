@@ -265,7 +265,7 @@ func libraryCAR(t testing.TB, b *gateway.BlocksBackend, url string) []byte {
 	t.Helper()
 	h := gateway.NewHandler(gateway.Config{}, b)
 	w := httptest.NewRecorder()
-	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://x"+url, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://x"+url, nil)
 	must(t, err)
 	h.ServeHTTP(w, req)
 	return w.Body.Bytes()

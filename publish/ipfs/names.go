@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"sync"
 	"time"
 
@@ -92,12 +93,17 @@ func (n *names) key(channel string) (crypto.PrivKey, ipns.Name, error) {
 // set lets a channel's name stand for a root. When it returns, the record is durable,
 // so that no later one can have a lower sequence.
 func (n *names) set(channel string, root unixfs.CID, ttl, lifetime time.Duration) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.sign(channel, root, ttl, lifetime)
+}
+
+// sign is set with the lock held.
+func (n *names) sign(channel string, root unixfs.CID, ttl, lifetime time.Duration) error {
 	key, name, err := n.key(channel)
 	if err != nil {
 		return err
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	// The time, so that it goes on upwards even if the state is lost.
 	now := time.Now()
 	sequence := uint64(now.Unix())
@@ -137,22 +143,30 @@ func (n *names) forget(channel string) error {
 	return n.state.Update(func(tx *bbolt.Tx) error { return tx.Bucket(namesBucket).Delete([]byte(channel)) })
 }
 
-// renew signs again what has passed half of its lifetime.
-func (n *names) renew() error {
+// renew signs again what has passed half of its lifetime. It returns how long nothing
+// else does.
+func (n *names) renew() (idle time.Duration, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	idle = math.MaxInt64
 	var errs []error
-	for _, r := range n.all() {
-		if end, err := r.parsed.Validity(); err == nil && time.Until(end) > r.lifetime/2 {
-			continue
+	for _, r := range n.records {
+		idle = min(idle, r.lifetime/2)
+		if end, err := r.parsed.Validity(); err == nil {
+			if left := time.Until(end) - r.lifetime/2; left > 0 {
+				idle = min(idle, left)
+				continue
+			}
 		}
 		root, ttl, err := r.value()
 		if err == nil {
-			err = n.set(r.channel, root, ttl, r.lifetime)
+			err = n.sign(r.channel, root, ttl, r.lifetime)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("renew the name of %s: %w", r.channel, err))
 		}
 	}
-	return errors.Join(errs...)
+	return idle, errors.Join(errs...)
 }
 
 func (r *record) value() (root unixfs.CID, ttl time.Duration, err error) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,7 +107,7 @@ func TestDHT(t *testing.T) {
 		peers = append(peers, server(first.Addrs()[0]).Addrs()[0])
 	}
 	o := options(t, blocks)
-	o.DHT, o.SwarmKey, o.Bootstrap, o.Gateway = DHTClient, key, append(peers, first.Addrs()...), ""
+	o.DHT, o.SwarmKey, o.Bootstrap, o.Gateway = DHTClient, key, slices.Concat(peers, first.Addrs()), ""
 	n, err := Start(t.Context(), o)
 	must(t, err)
 	must(t, n.Announce(t.Context(), Announcement{Channel: "demo-files", Site: root, Roots: []unixfs.CID{links["full/sst"].CID}}))

@@ -108,7 +108,7 @@ func parseRequest(r *http.Request) (*request, error) {
 func (q *request) parseFormat(r *http.Request) error {
 	query := r.URL.Query()
 	parameters := map[string]string{}
-	for _, accepted := range strings.Split(strings.Join(r.Header.Values("Accept"), ","), ",") {
+	for accepted := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
 		media, with, err := mime.ParseMediaType(accepted)
 		if f, known := formats[media]; err == nil && known {
 			q.format, parameters = f, with

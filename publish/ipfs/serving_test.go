@@ -98,9 +98,9 @@ func serveMany(t *testing.T, mib int) {
 		must1(f.Write(leaf))
 		digest := manifest.Sum(leaf)
 		d.leaves[digest] = int64(i) * unixfs.LeafSize
-		fmt.Println("leaf", unixfs.CID{Codec: unixfs.Raw, Digest: digest})
+		fmt.Fprintln(os.Stdout, "leaf", unixfs.CID{Codec: unixfs.Raw, Digest: digest})
 	}
 	n := start(t, options(t, d))
-	fmt.Printf("peer %s\ngateway %s\nready\n", n.Addrs()[0], n.Gateway())
+	fmt.Fprintf(os.Stdout, "peer %s\ngateway %s\nready\n", n.Addrs()[0], n.Gateway())
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }

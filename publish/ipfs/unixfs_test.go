@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -121,11 +122,11 @@ func treeOf(t testing.TB, dag ipld.DAGService, files map[string][]byte) cid.Cid 
 		open(dir)
 		must(t, dirs[dir].AddChild(t.Context(), name, node))
 	}
-	for i := len(order) - 1; i >= 0; i-- {
-		node, err := dirs[order[i]].GetNode()
+	for _, dir := range slices.Backward(order) {
+		node, err := dirs[dir].GetNode()
 		must(t, err)
 		must(t, dag.Add(t.Context(), node))
-		parent, name := cutLast(order[i])
+		parent, name := cutLast(dir)
 		must(t, dirs[parent].AddChild(t.Context(), name, node))
 	}
 	node, err := dirs[""].GetNode()
