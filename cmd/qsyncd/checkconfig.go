@@ -38,6 +38,7 @@ type configEvent struct {
 	HeadTTL   float64         `json:"head_ttl_seconds"`
 	Targets   []string        `json:"targets"`
 	CDN       []cdnConfig     `json:"cdn,omitempty"`
+	IPFS      *ipfsConfig     `json:"ipfs,omitempty"`
 	Channels  []channelConfig `json:"channels"`
 }
 
@@ -47,6 +48,15 @@ type cdnConfig struct {
 	Distribution string `json:"distribution"`
 	URL          string `json:"url"`
 	Private      bool   `json:"private"` // it serves those only who are let in
+}
+
+// ipfsConfig is a node of IPFS.
+type ipfsConfig struct {
+	Swarm    []string `json:"swarm"`
+	Gateway  string   `json:"gateway,omitempty"`
+	DHT      string   `json:"dht"`
+	Private  bool     `json:"private"`
+	Identity string   `json:"identity"`
 }
 
 // channelConfig is what will happen to a channel. Where a field is empty, nothing
@@ -84,6 +94,9 @@ func checkConfig(out *term.Output, configFile string) error {
 		if c := t.CloudFront; c != nil {
 			e.CDN = append(e.CDN, cdnConfig{t.String(), c.Distribution, c.URL, c.Signer != nil})
 		}
+	}
+	if i := cfg.IPFS; i != nil {
+		e.IPFS = &ipfsConfig{i.Swarm, i.Gateway, i.DHT, i.SwarmKey != "", i.Identity}
 	}
 	for i := range cfg.Channels {
 		c, err := describeChannel(cfg, &cfg.Channels[i], time.Now())
@@ -136,6 +149,13 @@ func printConfig(out *term.Output, cfg *config.Agent, e configEvent) {
 			readers = "those who are let in"
 		}
 		out.Result("  cdn        %s, CloudFront distribution %s before %s, for %s", c.URL, c.Distribution, c.Target, readers)
+	}
+	if i := e.IPFS; i != nil {
+		gateway := "no gateway"
+		if i.Gateway != "" {
+			gateway = "gateway at " + i.Gateway
+		}
+		out.Result("  ipfs       %s; %s; dht: %s; is known by %s", strings.Join(i.Swarm, ", "), gateway, describeDHT(cfg.IPFS), i.Identity)
 	}
 	out.Result("  state      %s", e.State)
 	for i, c := range e.Channels {

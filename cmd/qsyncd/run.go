@@ -13,6 +13,7 @@ import (
 	"github.com/qsync/qsync/cmd/internal/agent"
 	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/cmd/internal/term"
+	"github.com/qsync/qsync/publish/ipfs"
 )
 
 type runOptions struct {
@@ -53,6 +54,7 @@ func run(ctx context.Context, stderr io.Writer, o runOptions) error {
 	if err != nil {
 		return err
 	}
+	ipfs.LogLibraries(log)
 	service, err := agent.NewService(log)
 	if err != nil {
 		return err

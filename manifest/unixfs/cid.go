@@ -52,12 +52,18 @@ func ParseCID(s string) (CID, error) {
 		return CID{}, fmt.Errorf("%.80q: %w", s, ErrCID)
 	}
 	b, err := base32Lower.DecodeString(digits)
-	if err != nil || len(b) != cidLength || b[0] != cidVersion || b[2] != sha256Code || b[3] != manifest.DigestSize {
-		return CID{}, fmt.Errorf("%.80q: %w", s, ErrCID)
-	}
-	c := CID{Codec(b[1]), manifest.Digest(b[4:])}
-	if c.Codec != Raw && c.Codec != DagPB || c.String() != s {
+	c, known := CastCID(b)
+	if err != nil || !known || c.String() != s {
 		return CID{}, fmt.Errorf("%.80q: %w", s, ErrCID)
 	}
 	return c, nil
+}
+
+// CastCID reads what [CID.Bytes] writes, and reports whether it is that.
+func CastCID(b []byte) (CID, bool) {
+	if len(b) != cidLength || b[0] != cidVersion || b[2] != sha256Code || b[3] != manifest.DigestSize {
+		return CID{}, false
+	}
+	c := CID{Codec(b[1]), manifest.Digest(b[4:])}
+	return c, c.Codec == Raw || c.Codec == DagPB
 }

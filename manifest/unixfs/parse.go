@@ -40,7 +40,8 @@ func ParseNode(block []byte) (links []Entry, data []byte, err error) {
 // parseLink reads what appendLink writes.
 func parseLink(b []byte) (Entry, error) {
 	field, hash, rest, ok := cutField(b)
-	ok = ok && field == linkHash && len(hash) == cidLength && hash[0] == cidVersion && hash[2] == sha256Code && hash[3] == manifest.DigestSize
+	c, known := CastCID(hash)
+	ok = ok && field == linkHash && known
 	var name []byte
 	if ok {
 		field, name, rest, ok = cutField(rest)
@@ -57,7 +58,7 @@ func parseLink(b []byte) (Entry, error) {
 	if !ok {
 		return Entry{}, fmt.Errorf("%w: a link of %d bytes is not of the profile", manifest.ErrMalformed, len(b))
 	}
-	return Entry{string(name), Link{CID: CID{Codec(hash[1]), manifest.Digest(hash[4:])}, Total: int64(size)}}, nil
+	return Entry{string(name), Link{CID: c, Total: int64(size)}}, nil
 }
 
 // uvarint reads a number in its shortest form. n is 0 or below if there is none.

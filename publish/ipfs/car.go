@@ -105,16 +105,20 @@ type carBlock struct {
 }
 
 // writeSection writes the length of the parts together, and the parts.
-func writeSection(out *bufio.Writer, parts ...[]byte) (err error) {
+func writeSection(w io.Writer, parts ...[]byte) error {
 	var n uint64
 	for _, p := range parts {
 		n += uint64(len(p))
 	}
-	out.Write(binary.AppendUvarint(nil, n))
-	for _, p := range parts {
-		_, err = out.Write(p) // an error stays
+	if _, err := w.Write(binary.AppendUvarint(nil, n)); err != nil {
+		return err
 	}
-	return err
+	for _, p := range parts {
+		if _, err := w.Write(p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func carHeader(roots []unixfs.CID) ([]byte, error) {

@@ -40,7 +40,7 @@ func TestRestored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := files(t.Context(), r, root.String())
+	got, err := filesOf(t.Context(), r, root.String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,8 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -23,10 +21,10 @@ const (
 	maxExtraDisk = 0.001
 )
 
-// nothing is a store that should not be asked.
-type nothing struct{}
+// unread is a store that should not be asked.
+type unread struct{}
 
-func (nothing) Read(context.Context, string, int64, int64) ([]byte, error) {
+func (unread) Read(context.Context, string, int64, int64) ([]byte, error) {
 	return nil, fmt.Errorf("nothing should be read")
 }
 
@@ -47,7 +45,7 @@ func TestViewMemory(t *testing.T) {
 		return
 	}
 	debug.SetMemoryLimit(96 << 20) // as the commands do
-	view, err := OpenView(t.TempDir(), nothing{})
+	view, err := OpenView(t.TempDir(), unread{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +73,7 @@ func TestViewMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	peak := peakMemory(t)
+	peak := peakMemory(t, os.Getpid())
 	served := int64(2 * million * manifest.ChunkSize) // raw and, nothing being compressed, as segments
 	t.Logf("added in %.1f s, a lookup takes %s; peak memory of %d MiB; the table has %d MiB, %.4f %% of what it serves",
 		took.Seconds(), lookup, peak>>20, info.Size()>>20, 100*float64(info.Size())/float64(served))
@@ -116,20 +114,4 @@ func millionChunks(view *View) *manifest.Index {
 		x.Files = append(x.Files, f)
 	}
 	return x
-}
-
-// peakMemory is the most that this process has had in memory.
-func peakMemory(t *testing.T) int64 {
-	t.Helper()
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(status), "VmHWM:")
-	kib, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
-	n, err := strconv.ParseInt(kib, 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n << 10
 }

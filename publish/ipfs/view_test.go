@@ -90,8 +90,8 @@ func (s *stage) object(key string) []byte {
 	return body
 }
 
-// files reads a tree out of blocks, as somebody does who has its root alone.
-func files(ctx context.Context, blocks Blocks, root string) (map[string][]byte, error) {
+// filesOf reads a tree out of blocks, as somebody does who has its root alone.
+func filesOf(ctx context.Context, blocks Blocks, root string) (map[string][]byte, error) {
 	c, err := unixfs.ParseCID(root)
 	if err != nil {
 		return nil, err
@@ -131,14 +131,14 @@ func readTree(ctx context.Context, blocks Blocks, path string, c unixfs.CID, all
 // wantTrees checks both trees of a version, block by block.
 func (s *stage) wantTrees(v *version) {
 	s.t.Helper()
-	raw, err := files(s.t.Context(), s.view, v.manifest.IPFS.Raw)
+	raw, err := filesOf(s.t.Context(), s.view, v.manifest.IPFS.Raw)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	if diff := cmp.Diff(v.raw, raw, cmp.Comparer(bytes.Equal)); diff != "" {
 		s.t.Errorf("raw (-want +got):\n%s", diff)
 	}
-	objects, err := files(s.t.Context(), s.view, v.manifest.IPFS.Zstd)
+	objects, err := filesOf(s.t.Context(), s.view, v.manifest.IPFS.Zstd)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestView(t *testing.T) {
 	first := s.publish(0)
 	s.add(first)
 	second := s.publish(1)
-	if _, err := files(t.Context(), s.view, second.manifest.IPFS.Raw); !errors.Is(err, ErrNotFound) {
+	if _, err := filesOf(t.Context(), s.view, second.manifest.IPFS.Raw); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a version that was not added: %v, want ErrNotFound", err)
 	}
 	s.add(second)
@@ -217,7 +217,7 @@ func TestViewDamaged(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, root := range []string{v.manifest.IPFS.Raw, v.manifest.IPFS.Zstd} {
-				_, err := files(t.Context(), s.view, root)
+				_, err := filesOf(t.Context(), s.view, root)
 				if err == nil || errors.Is(err, ErrNotFound) {
 					t.Errorf("%v, want that the block should be there", err)
 				}
@@ -290,7 +290,7 @@ func TestSite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := files(t.Context(), s.view, root.String())
+	got, err := filesOf(t.Context(), s.view, root.String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,12 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/ipfs/go-cid"
-	dagpb "github.com/ipld/go-codec-dagpb"
-	cidlink "github.com/ipld/go-ipld-prime/linking/cid"
-	"github.com/multiformats/go-multihash"
-
-	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/manifest/unixfs"
 )
 
@@ -84,36 +78,9 @@ func Links(c unixfs.CID, block []byte) ([]unixfs.Entry, error) {
 	if c.Codec == unixfs.Raw {
 		return nil, nil
 	}
-	b := dagpb.Type.PBNode.NewBuilder()
-	if err := dagpb.DecodeBytes(b, block); err != nil {
+	links, _, err := unixfs.ParseNode(block)
+	if err != nil {
 		return nil, fmt.Errorf("parse block %s: %w", c, err)
 	}
-	node := b.Build().(dagpb.PBNode)
-	links := make([]unixfs.Entry, 0, node.Links.Length())
-	for it := node.Links.Iterator(); !it.Done(); {
-		_, l := it.Next()
-		to, err := linked(l.Hash.Link().(cidlink.Link).Cid)
-		if err != nil {
-			return nil, fmt.Errorf("parse block %s: %w", c, err)
-		}
-		e := unixfs.Entry{Link: unixfs.Link{CID: to}}
-		if l.Name.Exists() {
-			e.Name = l.Name.Must().String()
-		}
-		if l.Tsize.Exists() {
-			e.Total = l.Tsize.Must().Int()
-		}
-		links = append(links, e)
-	}
 	return links, nil
-}
-
-// linked is a CID of the library as one of ours.
-func linked(c cid.Cid) (unixfs.CID, error) {
-	p := c.Prefix()
-	codec := unixfs.Codec(p.Codec)
-	if p.Version != 1 || p.MhType != multihash.SHA2_256 || p.MhLength != manifest.DigestSize || codec != unixfs.Raw && codec != unixfs.DagPB {
-		return unixfs.CID{}, fmt.Errorf("it links to %s, which is not of the profile", c)
-	}
-	return unixfs.CID{Codec: codec, Digest: manifest.Digest(c.Hash()[2:])}, nil
 }

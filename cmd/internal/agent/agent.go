@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/qsync/qsync/cmd/internal/config"
+	"github.com/qsync/qsync/publish/ipfs"
 )
 
 // Agent publishes the channels of a configuration on their schedules, until it
@@ -31,7 +32,9 @@ type Agent struct {
 	Preflight func(*config.Agent, *config.Channel) Preflight
 	// Watch is how it is looked at between runs, likewise; it may be nil.
 	Watch func(*config.Agent, *config.Channel) func(context.Context) error
-	Log   *slog.Logger
+	// Blocks is what the node of IPFS serves, if the configuration has one; nil is nothing.
+	Blocks func(*config.Agent) (ipfs.Blocks, error)
+	Log    *slog.Logger
 	// Service is told how the agent does; nil is nobody.
 	Service *Service
 }
@@ -59,7 +62,9 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) error {
 	defer unlock(lock)
 	l := &loop{
 		Agent: a, state: cfg.State, channels: map[string]*channel{}, settled: make(chan settlement),
+		ipfs: newIPFSNode(a.Blocks, a.Log),
 	}
+	defer l.ipfs.close()
 	if err := l.adopt(cfg); err != nil {
 		return err
 	}
@@ -77,6 +82,7 @@ type loop struct {
 	busy     int  // jobs under way
 	ready    bool // the service manager knows that it has started
 	settled  chan settlement
+	ipfs     *ipfsNode
 }
 
 // settlement is what a job that has ended changes in the loop.
@@ -205,6 +211,7 @@ func (l *loop) adopt(cfg *config.Agent) error {
 			delete(l.channels, name)
 		}
 	}
+	l.ipfs.configure(cfg)
 	now := clock()
 	for i := range cfg.Channels {
 		name := cfg.Channels[i].Name

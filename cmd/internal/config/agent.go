@@ -35,6 +35,10 @@ type Agent struct {
 	// database may.
 	Targets []Target `yaml:"targets"`
 
+	// IPFS is the node among the targets, which is none of them: it is taken out of
+	// the list once that is checked. nil is none.
+	IPFS *IPFS `yaml:"-"`
+
 	// Grace is how long the objects of a dropped version stay, for those who
 	// are restoring it. It must be longer than the slowest restore and the
 	// slowest publication. Default: 72h.
@@ -49,7 +53,7 @@ type Agent struct {
 	Channels []Channel `yaml:"channels"`
 }
 
-// Target is one place. Exactly one of dir and s3 is given.
+// Target is one place. Exactly one of dir, s3 and ipfs is given.
 type Target struct {
 	// Dir is a directory that some web server, or `qsyncd serve`, serves.
 	Dir *DirTarget `yaml:"dir"`
@@ -63,6 +67,10 @@ type Target struct {
 	// CloudFront is a distribution that stands before the bucket of s3: those who
 	// fetch read from there.
 	CloudFront *CloudFront `yaml:"cloudfront"`
+
+	// IPFS is a node of IPFS, which serves what lies in the first target. There is one
+	// at most, and not as the first target.
+	IPFS *IPFS `yaml:"ipfs"`
 }
 
 // HasFiles reports whether the target's layout is files.
@@ -72,8 +80,11 @@ func (t Target) HasFiles() bool {
 
 // String names the place for people.
 func (t Target) String() string {
-	if t.S3 != nil {
+	switch {
+	case t.S3 != nil:
 		return "s3://" + path.Join(t.S3.Bucket, t.S3.Prefix)
+	case t.IPFS != nil:
+		return "ipfs"
 	}
 	return t.Dir.Path
 }
@@ -369,7 +380,19 @@ func LoadAgent(file string) (*Agent, error) {
 		return nil, err
 	}
 	a.setDefaults(dir)
-	return a, a.check(d)
+	if err := a.check(d); err != nil {
+		return a, err
+	}
+	a.takeIPFS()
+	return a, nil
+}
+
+// takeIPFS takes the node out of the targets: nothing is published to it.
+func (a *Agent) takeIPFS() {
+	a.Targets = slices.DeleteFunc(a.Targets, func(t Target) bool {
+		a.IPFS = cmp.Or(a.IPFS, t.IPFS)
+		return t.IPFS != nil
+	})
 }
 
 // Channel returns the channel of that name.
@@ -414,6 +437,9 @@ func (a *Agent) setDefaults(dir string) {
 		}
 		if c := a.Targets[i].CloudFront; c != nil && c.Signer != nil {
 			absolute(&c.Signer.KeyFile)
+		}
+		if t := a.Targets[i].IPFS; t != nil {
+			t.setDefaults(dir, a.State)
 		}
 	}
 	for i := range a.Channels {

@@ -54,12 +54,18 @@ func (a *Agent) check(d *document) error {
 }
 
 func (a *Agent) checkTargets(d *document) error {
+	if a.Targets[0].IPFS != nil {
+		return d.fault("targets[0].ipfs", "put a dir or an s3 with the layout segments before it", "a node of IPFS serves what lies in another target")
+	}
 	for i, t := range a.Targets {
 		key := fmt.Sprintf("targets[%d]", i)
 		if err := t.check(d, key); err != nil {
 			return err
 		}
 		for j, other := range a.Targets[:i] {
+			if t.IPFS != nil && other.IPFS != nil {
+				return d.fault(key+".ipfs", "", "targets[%d] is a node of IPFS too, and one is enough", j)
+			}
 			if t.place() == other.place() {
 				return d.fault(key, "give one of them another path or prefix", "%s: targets[%d] is there too", t, j)
 			}
@@ -73,16 +79,29 @@ func (a *Agent) checkTargets(d *document) error {
 
 // place tells targets apart.
 func (t *Target) place() string {
-	if t.S3 != nil {
+	switch {
+	case t.S3 != nil:
 		return t.S3.Endpoint + " " + t.String()
+	case t.IPFS != nil:
+		return t.String()
 	}
 	return filepath.Clean(t.Dir.Path)
 }
 
 func (t *Target) check(d *document, key string) error {
+	given := 0
+	for _, is := range []bool{t.Dir != nil, t.S3 != nil, t.IPFS != nil} {
+		if is {
+			given++
+		}
+	}
 	switch {
-	case (t.Dir == nil) == (t.S3 == nil):
-		return d.fault(key, "write dir: {path: /srv/qsync}, or s3: {bucket: snapshots, region: eu-central-1}", "want exactly one of dir, s3")
+	case given != 1:
+		return d.fault(key, "write dir: {path: /srv/qsync}, or s3: {bucket: snapshots, region: eu-central-1}", "want exactly one of dir, s3, ipfs")
+	case t.IPFS != nil && t.CloudFront != nil:
+		return d.fault(key+".cloudfront", "write it beside s3:", "a distribution stands before a bucket, not before a node of IPFS")
+	case t.IPFS != nil:
+		return t.IPFS.check(d, key+".ipfs")
 	case t.Dir != nil && t.CloudFront != nil:
 		return d.fault(key+".cloudfront", "write it beside s3:", "a distribution stands before a bucket, not before a directory")
 	case t.Dir != nil:
@@ -325,6 +344,12 @@ func (a *Agent) checkPrivate(d *document) error {
 	for i, t := range a.Targets {
 		if t.CloudFront != nil && t.CloudFront.Signer != nil {
 			private[fmt.Sprintf("targets[%d].cloudfront.signer.key_file", i)] = t.CloudFront.Signer.KeyFile
+		}
+		if t.IPFS != nil {
+			private[fmt.Sprintf("targets[%d].ipfs.identity", i)] = t.IPFS.Identity
+			if t.IPFS.SwarmKey != "" {
+				private[fmt.Sprintf("targets[%d].ipfs.swarm_key", i)] = t.IPFS.SwarmKey
+			}
 		}
 	}
 	for i, c := range a.Channels {

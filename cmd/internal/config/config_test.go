@@ -37,6 +37,33 @@ channels:
     keep: { versions: 3, days: 14 }
 `
 
+// TestIPFS: the node is none of the targets.
+func TestIPFS(t *testing.T) {
+	file := write(t, strings.Replace(agentYAML, "- dir: { path: /srv/qsync }",
+		"- dir: { path: /srv/qsync }\n"+
+			"  - ipfs: { gateway: 127.0.0.1:8081, dht: server, peers: [/ip4/192.0.2.1/tcp/4001/p2p/12D3], swarm_key: swarm.key, bandwidth: 50MB }\n"+
+			"  - dir: { path: /srv/raw, layout: files }", 1))
+	got, err := LoadAgent(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &IPFS{
+		Swarm: []string{"/ip4/0.0.0.0/tcp/4001", "/ip6/::/tcp/4001"}, Gateway: "127.0.0.1:8081", DHT: "server",
+		Peers: []string{"/ip4/192.0.2.1/tcp/4001/p2p/12D3"}, Identity: "/var/lib/qsync/ipfs.key",
+		SwarmKey: filepath.Join(filepath.Dir(file), "swarm.key"), Bandwidth: 50_000_000,
+	}
+	if diff := cmp.Diff(want, got.IPFS); diff != "" {
+		t.Error(diff)
+	}
+	if len(got.Targets) != 2 || got.Targets[1].Dir.Path != "/srv/raw" {
+		t.Errorf("%v", got.Targets)
+	}
+	got, err = LoadAgent(write(t, strings.Replace(agentYAML, "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - ipfs: {}", 1)))
+	if err != nil || got.IPFS.DHT != "client" || len(got.IPFS.Swarm) != 4 || got.IPFS.Gateway != "" {
+		t.Errorf("%+v, %v", got.IPFS, err)
+	}
+}
+
 func TestTargets(t *testing.T) {
 	text := strings.Replace(agentYAML, "- dir: { path: /srv/qsync }",
 		"- s3: { bucket: lab, endpoint: \"http://127.0.0.1:9000\", region: us-east-1, prefix: mirrors/qsync, storage_class: STANDARD_IA }\n"+
@@ -188,8 +215,22 @@ func TestAgentFaults(t *testing.T) {
 		{"duration of nothing", "key: /", "grace: 0h\nkey: /", `:2: grace: "0h": want a span`, ""},
 		{"target inside the database", "/srv/qsync", "/var/lib/polkadot/chains/polkadot/db/out", ":5: targets[0].dir.path: /var/lib/polkadot/chains/polkadot/db/out lies in the database", "beside"},
 		{"publisher", "publisher: snapshots.example.org", "publisher: snap shots", `:1: publisher: "snap shots"`, "host name"},
-		{"two targets in one", "- dir: { path: /srv/qsync }", "- {}", ":5: targets[0]: want exactly one of dir, s3", "dir:"},
-		{"directory and bucket", "- dir: { path: /srv/qsync }", "- { dir: { path: /srv/qsync }, s3: { bucket: b } }", ":5: targets[0]: want exactly one of dir, s3", "s3:"},
+		{"two targets in one", "- dir: { path: /srv/qsync }", "- {}", ":5: targets[0]: want exactly one of dir, s3, ipfs", "dir:"},
+		{"directory and bucket", "- dir: { path: /srv/qsync }", "- { dir: { path: /srv/qsync }, s3: { bucket: b } }", ":5: targets[0]: want exactly one of dir, s3, ipfs", "s3:"},
+		{"two nodes of IPFS", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - ipfs: {}\n  - ipfs: {}", ":7: targets[2].ipfs: targets[1] is a node", ""},
+		{"a node of IPFS first", "- dir: { path: /srv/qsync }", "- ipfs: {}\n  - dir: { path: /srv/qsync }", ":5: targets[0].ipfs: a node of IPFS serves what lies in another", "before it"},
+		{"a distribution before it", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - ipfs: {}\n    cloudfront: { distribution: E1, url: https://d.example }", ":7: targets[1].cloudfront: a distribution stands before a bucket", "s3:"},
+		{"mode of the DHT", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - ipfs: { dht: auto }", `:6: targets[1].ipfs.dht: "auto" is not known`, "client, server, off"},
+		{"bootstrap without a DHT", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - ipfs: { dht: off, bootstrap: [/ip4/192.0.2.1/tcp/4001/p2p/Q] }", ":6: targets[1].ipfs.bootstrap: there is no DHT", "dht: off"},
+		{"swarm by another protocol", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - ipfs: { swarm: [/ip4/0.0.0.0/tcp/4001, /ip4/0.0.0.0/tcp/4002/ws] }", `:6: targets[1].ipfs.swarm[1]: "/ip4/0.0.0.0/tcp/4002/ws" is not an address`, "quic-v1"},
+		{"swarm of the other family", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - ipfs: { swarm: [\"/ip4/::/tcp/4001\"] }", ":6: targets[1].ipfs.swarm[0]:", "/ip4/0.0.0.0"},
+		{"QUIC in a private network", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - ipfs: { swarm: [/ip4/0.0.0.0/udp/4001/quic-v1], swarm_key: k }", ":6: targets[1].ipfs.swarm[0]: a private network has no QUIC", "TCP"},
+		{"a peer without a name", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - ipfs: { peers: [/ip4/192.0.2.1/tcp/4001] }", ":6: targets[1].ipfs.peers[0]:", "12D3KooW"},
+		{"gateway without a port", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - ipfs: { gateway: 127.0.0.1 }", ":6: targets[1].ipfs.gateway:", "127.0.0.1:8081"},
+		{"slow bandwidth", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - ipfs: { bandwidth: 50kB }", ":6: targets[1].ipfs.bandwidth: less than a block", "2MB"},
+		{"no bandwidth", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - ipfs: { bandwidth: quick }", `:6: targets[1].ipfs.bandwidth: "quick": want a number of bytes like 50MB`, ""},
+		{"identity in a target", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - ipfs: { identity: /srv/qsync/k }", ":6: targets[1].ipfs.identity: /srv/qsync/k lies in the target", "beside"},
+		{"swarm key in a target", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - ipfs: { swarm_key: /srv/qsync/k }", ":6: targets[1].ipfs.swarm_key: /srv/qsync/k lies in the target", "beside"},
 		{"no bucket", "- dir: { path: /srv/qsync }", "- s3: { region: eu-central-1 }", ":5: targets[0].s3.bucket: is missing", ""},
 		{"bucket as a URL", "- dir: { path: /srv/qsync }", "- s3: { bucket: \"s3://b/c\" }", `:5: targets[0].s3.bucket: "s3://b/c" is not the name`, "prefix"},
 		{"endpoint with a bucket", "- dir: { path: /srv/qsync }", "- s3: { bucket: b, endpoint: \"http://127.0.0.1:9000/b\" }", ":5: targets[0].s3.endpoint: want an http URL", "path"},
@@ -197,7 +238,7 @@ func TestAgentFaults(t *testing.T) {
 		{"prefix that leaves", "- dir: { path: /srv/qsync }", "- s3: { bucket: b, prefix: a/../c }", `:5: targets[0].s3.prefix: "a/../c" is not a clean path`, "mirrors"},
 		{"distribution before a directory", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n    cloudfront: { distribution: E1, url: https://d.example }",
 			":6: targets[0].cloudfront: a distribution stands before a bucket", "s3:"},
-		{"distribution without a bucket", "- dir: { path: /srv/qsync }", "- cloudfront: { distribution: E1, url: https://d.example }", ":5: targets[0]: want exactly one of dir, s3", "s3:"},
+		{"distribution without a bucket", "- dir: { path: /srv/qsync }", "- cloudfront: { distribution: E1, url: https://d.example }", ":5: targets[0]: want exactly one of dir, s3, ipfs", "s3:"},
 		{"no distribution", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { url: https://d.example }", ":6: targets[0].cloudfront.distribution: is missing", ""},
 		{"distribution without a URL", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { distribution: E1 }", ":6: targets[0].cloudfront.url: is missing", ""},
 		{"distribution as an ARN", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    cloudfront: { distribution: \"arn:aws:E1\", url: https://d.example }",

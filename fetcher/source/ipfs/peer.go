@@ -257,6 +257,5 @@ func libraryCID(c unixfs.CID) cid.Cid {
 
 // address is a CID as the trees have it, if they can have it at all.
 func address(c cid.Cid) (unixfs.CID, bool) {
-	ours, err := unixfs.ParseCID(c.String())
-	return ours, err == nil
+	return unixfs.CastCID(c.Bytes())
 }

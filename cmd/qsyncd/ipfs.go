@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+
+	"github.com/qsync/qsync/cmd/internal/agent"
+	"github.com/qsync/qsync/cmd/internal/config"
+	"github.com/qsync/qsync/cmd/internal/term"
+)
+
+func ipfsCommand() *cobra.Command {
+	var configFile string
+	cmd := &cobra.Command{
+		Use:   "ipfs -c FILE",
+		Short: "Show what the node of IPFS and its names are called",
+		Long: `Show what the node of IPFS is called, and the name on IPNS of each channel, which
+stands for what is published last. A TXT record with the text after dnslink= lets a host
+name stand for the channel: it belongs to _dnslink. before the host name.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return showIPFS(term.NewOutput(cmd), configFile)
+		},
+	}
+	addConfigFlag(cmd, &configFile)
+	return cmd
+}
+
+type ipfsEvent struct {
+	Event    string        `json:"event"`
+	Peer     string        `json:"peer"`
+	Swarm    []string      `json:"swarm"`
+	Gateway  string        `json:"gateway,omitempty"`
+	DHT      string        `json:"dht"`
+	Private  bool          `json:"private"`
+	Channels []channelName `json:"channels"`
+}
+
+// channelName is what a channel is called on IPNS.
+type channelName struct {
+	Channel string `json:"channel"`
+	Name    string `json:"name"`
+	DNSLink string `json:"dnslink"`
+}
+
+func showIPFS(out *term.Output, configFile string) error {
+	cfg, err := config.LoadAgent(configFile)
+	if err != nil {
+		return err
+	}
+	if cfg.IPFS == nil {
+		return term.WithHint(errors.New("no target is a node of IPFS"), "add one in %s: - ipfs: { gateway: 127.0.0.1:8081 }", configFile)
+	}
+	identity, err := agent.IPFSIdentity(cfg.IPFS)
+	if errors.Is(err, fs.ErrNotExist) {
+		return term.WithHint(err, "qsyncd run makes it")
+	} else if err != nil {
+		return err
+	}
+	e := ipfsEvent{
+		Event: "ipfs", Peer: identity.Peer(), Swarm: cfg.IPFS.Swarm, Gateway: cfg.IPFS.Gateway, DHT: cfg.IPFS.DHT, Private: cfg.IPFS.SwarmKey != "",
+	}
+	for _, channel := range cfg.ChannelNames() {
+		c := channelName{Channel: channel}
+		if c.Name, err = identity.Name(channel); err != nil {
+			return err
+		}
+		if c.DNSLink, err = identity.DNSLink(channel); err != nil {
+			return err
+		}
+		e.Channels = append(e.Channels, c)
+	}
+	if out.JSON {
+		out.Event(e)
+		return nil
+	}
+	out.Result("peer       %s", e.Peer)
+	for _, a := range e.Swarm {
+		out.Result("  address  %s/p2p/%s", a, e.Peer)
+	}
+	if e.Gateway != "" {
+		out.Result("  gateway  http://%s", e.Gateway)
+	}
+	out.Result("  dht      %s", describeDHT(cfg.IPFS))
+	for _, c := range e.Channels {
+		out.Result("channel    %s", c.Channel)
+		out.Result("  name     /ipns/%s", c.Name)
+		out.Result("  dnslink  %s", c.DNSLink)
+	}
+	return nil
+}
+
+func describeDHT(c *config.IPFS) string {
+	if c.SwarmKey != "" {
+		return c.DHT + ", in a private network"
+	}
+	return c.DHT
+}
