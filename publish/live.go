@@ -9,42 +9,45 @@ import (
 	"github.com/qsync/qsync/manifest"
 )
 
-// Live is a version that a head names, with its objects as they are stored.
+// Live is a version that a head names, with its manifest as it is stored.
 type Live struct {
 	Snapshot       manifest.Snapshot
 	Manifest       *manifest.Manifest
 	ManifestObject []byte
-	Index          *manifest.Index
-	IndexObject    []byte
+
+	target Target
 }
 
-// EachLive calls fn for the versions that the head of a channel names on the first
-// target, the newest first. There are none where nothing has been published.
-func (p *Publisher) EachLive(ctx context.Context, channel string, fn func(Live) error) error {
+// Index reads the index of the version, and returns its object too.
+func (v *Live) Index(ctx context.Context) (*manifest.Index, []byte, error) {
+	body, err := readObject(ctx, v.target, object{indexObject, v.Manifest.Index.Digest}, v.Manifest.Index.Size)
+	if err != nil {
+		return nil, nil, err
+	}
+	x, err := parseIndex(v.target, v.Manifest, body)
+	return x, body, err
+}
+
+// Live are the versions that the head of a channel names on the first target, the newest
+// first. There are none where nothing has been published.
+func (p *Publisher) Live(ctx context.Context, channel string) ([]*Live, error) {
 	t := p.Targets[0]
 	head, err := p.head(channel).load(ctx, t)
 	if err != nil || head.note == nil {
-		return err
+		return nil, err
 	}
+	var all []*Live
 	for _, s := range head.value.Snapshots {
-		v := Live{Snapshot: s}
+		v := &Live{Snapshot: s, target: t}
 		if v.ManifestObject, err = readObject(ctx, t, object{manifestObject, s.Manifest}, s.Size); err != nil {
-			return err
+			return nil, err
 		}
 		if v.Manifest, err = parseManifest(t, channel, s, v.ManifestObject); err != nil {
-			return err
+			return nil, err
 		}
-		if v.IndexObject, err = readObject(ctx, t, object{indexObject, v.Manifest.Index.Digest}, v.Manifest.Index.Size); err != nil {
-			return err
-		}
-		if v.Index, err = parseIndex(t, v.Manifest, v.IndexObject); err != nil {
-			return err
-		}
-		if err := fn(v); err != nil {
-			return err
-		}
+		all = append(all, v)
 	}
-	return nil
+	return all, nil
 }
 
 // Notes returns the signed objects that those who fetch a channel ask for, by their

@@ -10,6 +10,7 @@ import (
 	"github.com/qsync/qsync/cmd/internal/agent"
 	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/cmd/internal/term"
+	"github.com/qsync/qsync/publish/ipfs/mirror"
 	"github.com/qsync/qsync/publish/status"
 )
 
@@ -59,9 +60,19 @@ func printOverview(out *term.Output, o *agent.Overview) {
 	} else {
 		out.Result("agent      not running")
 	}
+	for _, p := range o.Problems {
+		out.Result("  problem  %s", p)
+	}
 	for _, c := range o.Channels {
 		out.Result("")
 		printChannel(out, c)
+	}
+	for _, m := range o.Mirrors {
+		out.Result("")
+		out.Result("mirror     %s", m.Mirror)
+		for _, p := range m.Pins {
+			out.Result("  %-8s %s", p.State, describePin(p))
+		}
 	}
 	out.Result("")
 	for _, d := range o.Disks {
@@ -117,6 +128,14 @@ func describeRun(r status.Run) string {
 	}
 	if r.Error != "" {
 		text += "  " + r.Error
+	}
+	return text
+}
+
+func describePin(p mirror.Pin) string {
+	text := fmt.Sprintf("%s %s (%s) since %s: %s", p.Channel, p.Version, p.Tree, moment(p.Since), p.CID)
+	if p.Left > 0 {
+		text += ", " + term.Size(p.Left) + " left"
 	}
 	return text
 }

@@ -193,6 +193,16 @@ func (n *Node) Addrs() []string {
 	return all
 }
 
+// Connect connects the node to others, as multiaddrs that end in /p2p/ and who is there. It
+// does nothing for those that it is connected to.
+func (n *Node) Connect(ctx context.Context, addresses []string) error {
+	peers, err := parsePeers(addresses)
+	for _, p := range peers {
+		err = errors.Join(err, n.host.Connect(ctx, p))
+	}
+	return err
+}
+
 // Gateway is the address that HTTP is served at, or nothing.
 func (n *Node) Gateway() string {
 	if n.web == nil {

@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/manifest/unixfs"
@@ -22,7 +24,8 @@ type Store interface {
 }
 
 // View is the trees of versions as Blocks: a table for each says which bytes of
-// which published object a block is. It is safe for concurrent use, by one process.
+// which published object a block is. It is safe for concurrent use, and several views, of
+// several processes, can have one directory: they share the tables.
 type View struct {
 	dir    string
 	store  Store
@@ -68,16 +71,9 @@ func OpenView(dir string, store Store) (*View, error) {
 		if !is || err != nil {
 			continue
 		}
-		t, err := openTable(filepath.Join(dir, e.Name()))
-		if errors.Is(err, errTable) { // it is made anew
-			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
-				return nil, errors.Join(err, v.Close())
-			}
-			continue
-		} else if err != nil {
+		if _, err := v.Has(index); err != nil {
 			return nil, errors.Join(err, v.Close())
 		}
-		v.tables = append(v.tables, &versionTable{t, index})
 	}
 	return v, nil
 }
@@ -182,11 +178,32 @@ func (v *View) read(ctx context.Context, p place) ([]byte, error) {
 	return chunk, nil
 }
 
+// Has reports whether the blocks of a version are part of the view. They become so if
+// another view has written the table; a damaged one is removed.
+func (v *View) Has(index manifest.Digest) (bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if slices.ContainsFunc(v.tables, func(t *versionTable) bool { return t.index == index }) {
+		return true, nil
+	}
+	t, err := openTable(v.path(index))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case errors.Is(err, errTable):
+		return false, os.Remove(v.path(index))
+	case err != nil:
+		return false, err
+	}
+	v.tables = append([]*versionTable{{t, index}}, v.tables...)
+	return true, nil
+}
+
 // Add makes the blocks of a version part of the view. A version that is there
 // already costs nothing.
 func (v *View) Add(ctx context.Context, x *manifest.Index, index manifest.Digest, indexObject []byte) error {
-	if v.has(index) {
-		return nil
+	if has, err := v.Has(index); has || err != nil {
+		return err
 	}
 	leaves, err := v.segmentLeaves(ctx, x)
 	if err != nil {
@@ -196,50 +213,38 @@ func (v *View) Add(ctx context.Context, x *manifest.Index, index manifest.Digest
 	for d := range leaves {
 		s.numbers[d] = uint32(len(s.numbers))
 	}
-	path := v.path(index)
-	if err := writeTable(path, s); err != nil {
-		return fmt.Errorf("write table %s: %w", path, err)
+	if err := writeTable(v.path(index), s); err != nil {
+		return fmt.Errorf("write table %s: %w", v.path(index), err)
 	}
-	t, err := openTable(path)
-	if err != nil {
+	if _, err := v.Has(index); err != nil {
 		return err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.tables = append([]*versionTable{{t, index}}, v.tables...)
 	for d := range leaves {
 		delete(v.leaves, d)
 	}
 	return nil
 }
 
-func (v *View) has(index manifest.Digest) bool {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	for _, t := range v.tables {
-		if t.index == index {
-			return true
-		}
-	}
-	return false
-}
-
-// Keep removes all versions but those with the given indexes.
-func (v *View) Keep(indexes map[manifest.Digest]bool) error {
+// Keep removes the versions whose indexes are not given. A table that was written after
+// before stays: its version may be younger than what the caller knows.
+func (v *View) Keep(indexes map[manifest.Digest]bool, before time.Time) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var kept []*versionTable
-	var err error
+	var errs []error
 	for _, t := range v.tables {
-		if indexes[t.index] {
-			kept = append(kept, t)
+		info, err := t.file.Stat()
+		if err != nil || indexes[t.index] || info.ModTime().After(before) {
+			kept, errs = append(kept, t), append(errs, err)
 			continue
 		}
-		if removeErr := os.Remove(v.path(t.index)); !errors.Is(removeErr, fs.ErrNotExist) {
-			err = errors.Join(err, removeErr)
+		if err := os.Remove(v.path(t.index)); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
 		}
-		err = errors.Join(err, t.file.Close())
+		errs = append(errs, t.file.Close())
 	}
 	v.tables = kept
-	return err
+	return errors.Join(errs...)
 }

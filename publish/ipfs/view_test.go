@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -232,7 +233,12 @@ func TestViewKeep(t *testing.T) {
 	first, second := s.publish(0), s.publish(1)
 	s.add(first)
 	s.add(second)
-	if err := s.view.Keep(map[manifest.Digest]bool{second.manifest.Index.Digest: true}); err != nil {
+	keep := map[manifest.Digest]bool{second.manifest.Index.Digest: true}
+	if err := s.view.Keep(keep, time.Now().Add(-time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	s.wantTrees(first) // it may be younger than what is known
+	if err := s.view.Keep(keep, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	changed := unixfs.CID{Codec: unixfs.Raw, Digest: first.index.Files[0].Chunk(0)}
@@ -246,6 +252,27 @@ func TestViewKeep(t *testing.T) {
 		}
 		s.open(s.view.dir)
 	}
+}
+
+// TestViews: what one view adds is there for another of the same directory, without
+// being read again.
+func TestViews(t *testing.T) {
+	s := newStage(t)
+	other, err := OpenView(s.view.dir, s.target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close() })
+	v := s.publish(0)
+	if has, err := other.Has(v.manifest.Index.Digest); has || err != nil {
+		t.Errorf("%t, %v, want no version yet", has, err)
+	}
+	s.add(v)
+	if has, err := other.Has(v.manifest.Index.Digest); !has || err != nil {
+		t.Errorf("%t, %v, want the version", has, err)
+	}
+	s.view = other
+	s.wantTrees(v)
 }
 
 // TestViewDamagedTable: a table that is not what was written is made anew.

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/qsync/qsync/cmd/internal/config"
-	"github.com/qsync/qsync/publish/ipfs"
 )
 
 // Agent publishes the channels of a configuration on their schedules, until it
@@ -32,9 +31,7 @@ type Agent struct {
 	Preflight func(*config.Agent, *config.Channel) Preflight
 	// Watch is how it is looked at between runs, likewise; it may be nil.
 	Watch func(*config.Agent, *config.Channel) func(context.Context) error
-	// Blocks is what the node of IPFS serves, if the configuration has one; nil is nothing.
-	Blocks func(*config.Agent) (ipfs.Blocks, error)
-	Log    *slog.Logger
+	Log   *slog.Logger
 	// Service is told how the agent does; nil is nobody.
 	Service *Service
 }
@@ -62,7 +59,7 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) error {
 	defer unlock(lock)
 	l := &loop{
 		Agent: a, state: cfg.State, channels: map[string]*channel{}, settled: make(chan settlement),
-		ipfs: newIPFSNode(a.Blocks, a.Log),
+		ipfs: newIPFSNode(a.Log),
 	}
 	defer l.ipfs.close()
 	if err := l.adopt(cfg); err != nil {
@@ -154,6 +151,7 @@ func (l *loop) settle(s settlement) {
 	l.busy--
 	s.channel.busy = nil
 	s.apply(clock())
+	l.ipfs.look()
 	if l.busy == 0 {
 		// A run needs several times what an agent does that waits for the next one, and the
 		// node wants that memory for its cache.

@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"sync"
 	"time"
 
@@ -95,36 +93,40 @@ func IPFSOptions(a *config.Agent) (ipfs.Options, error) {
 	return o, nil
 }
 
-// nothing is what a node serves that has been given nothing.
-type nothing struct{}
-
-func (nothing) Get(context.Context, unixfs.CID) ([]byte, error) { return nil, ipfs.ErrNotFound }
-func (nothing) Size(context.Context, unixfs.CID) (int, error)   { return 0, ipfs.ErrNotFound }
-
 // ipfsMemory is what a node keeps in use while many peers ask.
 const ipfsMemory = 64 << 20 // bytes
 
-// ipfsNode keeps a node of IPFS as the configuration has it, if it has one. One that
-// cannot be started ends nothing else: it is tried again.
+// ipfsNode keeps a node of IPFS as the configuration has it, if it has one, and makes
+// known what is published. A node that cannot be started ends nothing else: it is
+// tried again.
 type ipfsNode struct {
-	blocks func(*config.Agent) (ipfs.Blocks, error)
-	log    *slog.Logger
+	log     *slog.Logger
+	wanted  chan *config.Agent // the newest configuration
+	looking chan struct{}      // something may be new
+	ended   chan struct{}
+	cancel  context.CancelFunc
 
-	wanted chan *config.Agent // the newest configuration
-	ended  chan struct{}
-	cancel context.CancelFunc
-
-	mu        sync.Mutex
-	node      *ipfs.Node                   // nil if none runs
-	restore   func()                       // the memory limit, when it ends
-	announced map[string]ipfs.Announcement // by channel
+	// What runs. Nobody but run touches it; there is nothing if running is nil.
+	running *runningNode
 }
 
-func newIPFSNode(blocks func(*config.Agent) (ipfs.Blocks, error), log *slog.Logger) *ipfsNode {
+// runningNode is a node that runs, with what it serves and who mirrors it.
+type runningNode struct {
+	node    *ipfs.Node
+	trees   *trees
+	mirrors []*mirroring
+	cancel  context.CancelFunc // of the mirrors
+	workers sync.WaitGroup
+	restore func() // the memory limit, when it ends
+}
+
+// lookAtTrees is how often is looked whether something was published by hand.
+const lookAtTrees = time.Minute
+
+func newIPFSNode(log *slog.Logger) *ipfsNode {
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &ipfsNode{
-		blocks: blocks, log: log, wanted: make(chan *config.Agent, 1), ended: make(chan struct{}), cancel: cancel,
-		announced: map[string]ipfs.Announcement{},
+		log: log, wanted: make(chan *config.Agent, 1), looking: make(chan struct{}, 1), ended: make(chan struct{}), cancel: cancel,
 	}
 	go n.run(ctx)
 	return n
@@ -137,6 +139,14 @@ func (n *ipfsNode) configure(a *config.Agent) {
 	default:
 	}
 	n.wanted <- a
+}
+
+// look makes known what may be new. It does not wait.
+func (n *ipfsNode) look() {
+	select {
+	case n.looking <- struct{}{}:
+	default:
+	}
 }
 
 // close ends the node.
@@ -163,52 +173,76 @@ func (n *ipfsNode) run(ctx context.Context) {
 				wait.Reset()
 			}
 			now = a
+		case <-n.looking:
 		case <-timer.C:
 		}
 		if now == nil || now.IPFS == nil {
 			continue
 		}
-		if err := n.keep(ctx, now); err != nil {
-			again := wait.NextBackOff()
-			n.log.Error("the node of IPFS does not run", append(because(err), "again_in", again.Round(time.Second))...)
-			timer.Reset(again)
+		next := lookAtTrees
+		if err := n.keep(ctx, now); err == nil {
+			wait.Reset()
+		} else if ctx.Err() == nil {
+			next = wait.NextBackOff()
+			n.log.Error("what is published is not on IPFS", append(because(err), "again_in", next.Round(time.Second))...)
 		}
+		timer.Reset(next)
 	}
 }
 
 // sameNode reports whether a node with the one configuration need not be started
 // again for the other.
 func sameNode(a, b *config.Agent) bool {
-	return a.State == b.State && reflect.DeepEqual(a.IPFS, b.IPFS) && reflect.DeepEqual(a.Targets[0], b.Targets[0])
+	return a.State == b.State && a.Publisher == b.Publisher && a.Key == b.Key &&
+		reflect.DeepEqual(a.IPFS, b.IPFS) && reflect.DeepEqual(a.Targets[0], b.Targets[0])
 }
 
-// keep starts the node if it does not run, and ends what it says of channels that are gone.
-func (n *ipfsNode) keep(ctx context.Context, a *config.Agent) error {
-	if n.node == nil {
-		if err := n.start(ctx, a); err != nil {
-			return err
+// keep starts the node if it does not run, makes known what is new, and ends what it
+// says of channels that are gone.
+func (n *ipfsNode) keep(ctx context.Context, a *config.Agent) (err error) {
+	if n.running == nil {
+		if n.running, err = n.start(ctx, a); err != nil {
+			return fmt.Errorf("start the node: %w", err)
 		}
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	maps.DeleteFunc(n.announced, func(channel string, _ ipfs.Announcement) bool { return !slices.Contains(a.ChannelNames(), channel) })
-	return n.node.Retain(ctx, a.ChannelNames())
+	r := n.running
+	for _, channel := range a.ChannelNames() {
+		found, err := r.trees.look(ctx, channel)
+		if err != nil {
+			return err
+		}
+		if found == nil || len(found.versions) == 0 {
+			continue
+		}
+		if err := r.node.Announce(ctx, found.announcement); err != nil {
+			r.trees.forget(channel) // it is to be announced yet
+			return err
+		}
+		for _, m := range r.mirrors {
+			m.want(channel, found.versions)
+		}
+		n.log.Info("on IPFS", "channel", channel, "versions", len(found.versions), "site", found.announcement.Site, "roots", len(found.announcement.Roots))
+	}
+	return errors.Join(r.node.Retain(ctx, a.ChannelNames()), r.trees.keep(a.ChannelNames()))
 }
 
-func (n *ipfsNode) start(ctx context.Context, a *config.Agent) error {
+func (n *ipfsNode) start(ctx context.Context, a *config.Agent) (*runningNode, error) {
 	o, err := IPFSOptions(a)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if o.Identity, err = makeIPFSIdentity(a.IPFS); err != nil {
-		return err
+		return nil, err
 	}
-	o.Blocks, o.Log = nothing{}, n.log
-	if n.blocks != nil {
-		if o.Blocks, err = n.blocks(a); err != nil {
-			return err
-		}
+	publisher, err := NewPublisher(a, n.log)
+	if err != nil {
+		return nil, err
 	}
+	trees, err := openTrees(a, publisher)
+	if err != nil {
+		return nil, err
+	}
+	o.Blocks, o.Log = trees.view, n.log
 	// Whoever asks for a damaged block may ask again and again.
 	alarm := rate.Sometimes{First: 10, Interval: time.Minute}
 	o.Damaged = func(c unixfs.CID, err error) {
@@ -216,41 +250,30 @@ func (n *ipfsNode) start(ctx context.Context, a *config.Agent) error {
 	}
 	node, err := ipfs.Start(ctx, o)
 	if err != nil {
-		return err
+		return nil, errors.Join(err, trees.view.Close())
 	}
 	n.log.Info("the node of IPFS has started", "peer", node.Peer(), "addresses", node.Addrs(), "gateway", node.Gateway())
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, announcement := range n.announced {
-		if err := node.Announce(ctx, announcement); err != nil {
-			return errors.Join(err, node.Close())
-		}
+	r := &runningNode{node: node, trees: trees, restore: allowMemory(ipfsMemory)}
+	ctx, r.cancel = context.WithCancel(ctx)
+	for _, m := range newMirrors(a, trees.view, node) {
+		keeper := newMirroring(m, n.log)
+		r.mirrors = append(r.mirrors, keeper)
+		r.workers.Go(func() { keeper.run(ctx) })
 	}
-	n.node, n.restore = node, allowMemory(ipfsMemory)
-	return nil
+	return r, nil
 }
 
 func (n *ipfsNode) stop() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.node == nil {
+	r := n.running
+	if r == nil {
 		return
 	}
-	if err := n.node.Close(); err != nil {
+	r.cancel()
+	r.workers.Wait()
+	if err := errors.Join(r.node.Close(), r.trees.view.Close()); err != nil {
 		n.log.Warn("the node of IPFS has not ended cleanly", "error", err)
 	}
-	n.restore()
-	n.node = nil
+	r.restore()
+	n.running = nil
 	n.log.Info("the node of IPFS has stopped")
-}
-
-// announce makes known what there is of a channel, now and when a node is started later.
-func (n *ipfsNode) announce(ctx context.Context, announcement ipfs.Announcement) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.announced[announcement.Channel] = announcement
-	if n.node == nil {
-		return nil
-	}
-	return n.node.Announce(ctx, announcement)
 }

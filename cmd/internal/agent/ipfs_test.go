@@ -2,103 +2,237 @@ package agent
 
 import (
 	"context"
-	"crypto/sha256"
 	"io"
-	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/manifest"
-	"github.com/qsync/qsync/manifest/unixfs"
-	"github.com/qsync/qsync/publish/ipfs"
+	"github.com/qsync/qsync/publish"
+	"github.com/qsync/qsync/publish/ipfs/mirror"
+	"github.com/qsync/qsync/scripts/ipfscluster"
+	"github.com/qsync/qsync/scripts/kubo"
 )
 
-// oneBlock is Blocks with one block.
-type oneBlock []byte
-
-func (b oneBlock) cid() unixfs.CID {
-	return unixfs.CID{Codec: unixfs.Raw, Digest: manifest.Digest(sha256.Sum256(b))}
+// onIPFS is an agent with a node of IPFS.
+type onIPFS struct {
+	*life
+	dir    string
+	cancel context.CancelFunc
 }
 
-func (b oneBlock) Get(_ context.Context, c unixfs.CID) ([]byte, error) {
-	if c != b.cid() {
-		return nil, ipfs.ErrNotFound
-	}
-	return b, nil
+func newOnIPFS(t *testing.T, keys string) *onIPFS {
+	t.Helper()
+	file := configuration(t, "", "")
+	a := &onIPFS{life: begin(t, file), dir: filepath.Dir(file)}
+	a.configure(keys, demo)
+	return a
 }
 
-func (b oneBlock) Size(ctx context.Context, c unixfs.CID) (int, error) {
-	body, err := b.Get(ctx, c)
-	return len(body), err
+// configure has the file name channels, all of the same database.
+func (a *onIPFS) configure(keys string, channels ...string) {
+	a.t.Helper()
+	text := `
+publisher: snapshots.example.org
+key: key
+state: state
+targets: [{dir: {path: out}}, {ipfs: {swarm: [/ip4/127.0.0.1/tcp/0], gateway: "127.0.0.1:0", dht: off` + keys + `}}]
+channels:
+`
+	for _, channel := range channels {
+		text += "  - {name: " + channel + ", chain: demo, database: {kind: files, path: db}, node: {none: {}}, keep: {versions: 1}}\n"
+	}
+	must(a.t, os.WriteFile(a.file, []byte(text), 0o644))
 }
 
-// TestAnnounce: what has been announced before a node is started is known to it, and to
-// the one after it; what is of a channel that is gone is forgotten.
-func TestAnnounce(t *testing.T) {
-	dir, block := t.TempDir(), oneBlock("the head")
-	cfg := &config.Agent{
-		State:   dir,
-		Targets: []config.Target{{Dir: &config.DirTarget{Path: filepath.Join(dir, "out")}}},
-		IPFS: &config.IPFS{
-			Swarm: []string{"/ip4/127.0.0.1/tcp/0"}, DHT: config.DHTOff, Gateway: "127.0.0.1:0", Identity: filepath.Join(dir, "ipfs.key"),
-		},
-		Channels: []config.Channel{{Name: "demo-files"}, {Name: "demo-other"}},
+func (a *onIPFS) run() {
+	ctx, cancel := context.WithCancel(a.t.Context())
+	a.cancel = cancel
+	go func() { a.end <- a.agent.Run(ctx, a.reload) }()
+}
+
+func (a *onIPFS) stop() {
+	a.t.Helper()
+	a.cancel()
+	must(a.t, <-a.end)
+}
+
+// publish publishes a channel by hand, with that in the file one.
+func (a *onIPFS) publish(channel, one string) *publish.Live {
+	a.t.Helper()
+	must(a.t, os.WriteFile(filepath.Join(a.dir, "db", "one"), []byte(one), 0o644))
+	cfg, err := config.LoadAgent(a.file)
+	must(a.t, err)
+	c, ok := cfg.Channel(channel)
+	if !ok {
+		a.t.Fatalf("no channel %s", channel)
 	}
-	n := newIPFSNode(func(*config.Agent) (ipfs.Blocks, error) { return block, nil }, slog.New(slog.NewTextHandler(t.Output(), nil)))
-	t.Cleanup(n.close)
-	for _, channel := range cfg.ChannelNames() {
-		must(t, n.announce(t.Context(), ipfs.Announcement{Channel: channel, Site: block.cid()}))
+	_, err = (&Publication{Config: cfg, Channel: c}).Run(a.t.Context())
+	must(a.t, err)
+	p, err := NewPublisher(cfg, nil)
+	must(a.t, err)
+	live, err := p.Live(a.t.Context(), channel)
+	must(a.t, err)
+	if len(live) == 0 || live[0].Manifest.IPFS == nil {
+		a.t.Fatalf("%s is not on IPFS: %+v", channel, live)
 	}
-	served := func(channel string) string {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		if n.node == nil {
-			return ""
+	return live[0]
+}
+
+// lookAgain has the agent look at what is published.
+func (a *onIPFS) lookAgain() { a.reload <- os.Interrupt }
+
+func (a *onIPFS) wait(what string, ok func() bool) {
+	a.t.Helper()
+	for end := time.Now().Add(60 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			a.t.Fatalf("%s; the log:\n%s", what, a.log.String())
 		}
-		name, err := n.node.Name(channel)
-		must(t, err)
-		resp, err := http.Get("http://" + n.node.Gateway() + "/ipns/" + name)
-		must(t, err)
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		must(t, err)
-		return string(body)
 	}
-	wait := func(what string, ok func() bool) {
-		t.Helper()
-		for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatal(what)
+}
+
+var startedLine = regexp.MustCompile(`msg="the node of IPFS has started" .* gateway=(\S+)`)
+
+// get asks the gateway of the node that was started last; "" is any refusal.
+func (a *onIPFS) get(path string) string {
+	a.t.Helper()
+	found := startedLine.FindAllStringSubmatch(a.log.String(), -1)
+	if found == nil {
+		return ""
+	}
+	resp, err := http.Get("http://" + found[len(found)-1][1] + path)
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return ""
+	}
+	return string(body)
+}
+
+func (a *onIPFS) name(channel string) string {
+	a.t.Helper()
+	cfg, err := config.LoadAgent(a.file)
+	must(a.t, err)
+	identity, err := IPFSIdentity(cfg.IPFS)
+	must(a.t, err)
+	name, err := identity.Name(channel)
+	must(a.t, err)
+	return name
+}
+
+// TestOnIPFS: what is published by hand, before the agent starts and while it runs, is
+// served under its roots and under the channel's name; so it is after a restart; what was
+// pruned and channels that are gone are not.
+func TestOnIPFS(t *testing.T) {
+	a := newOnIPFS(t, "")
+	a.configure("", demo, "demo-other")
+	first := a.publish(demo, "one\n")
+	a.publish("demo-other", "other\n")
+	a.run()
+	head := func(channel string) bool {
+		want, err := os.ReadFile(filepath.Join(a.dir, "out", manifest.HeadKey(channel)))
+		must(t, err)
+		return a.get("/ipns/"+a.name(channel)+"/"+manifest.HeadKey(channel)) == string(want)
+	}
+	a.wait("the channels are not served", func() bool {
+		return startedLine.MatchString(a.log.String()) && head(demo) && head("demo-other")
+	})
+	if got := a.get("/ipfs/" + first.Manifest.IPFS.Raw + "/one"); got != "one\n" {
+		t.Errorf("the file is %q", got)
+	}
+
+	second := a.publish(demo, "two\n")
+	a.lookAgain()
+	a.wait("the new version is not served", func() bool {
+		return head(demo) && a.get("/ipfs/"+second.Manifest.IPFS.Raw+"/one") == "two\n"
+	})
+
+	// As if the first table had been there for long.
+	old := time.Now().Add(-2 * keepAfter)
+	tables, err := filepath.Glob(filepath.Join(a.dir, "state", "ipfs", "*.blocks"))
+	must(t, err)
+	for _, table := range tables {
+		must(t, os.Chtimes(table, old, old))
+	}
+	a.lookAgain()
+	a.wait("the pruned version is served", func() bool { return a.get("/ipfs/"+first.Manifest.IPFS.Raw+"/one") == "" })
+	if got := a.get("/ipfs/" + second.Manifest.IPFS.Raw + "/one"); got != "two\n" {
+		t.Errorf("the file is %q", got)
+	}
+
+	a.stop()
+	a.run()
+	a.wait("nothing is served after a restart", func() bool {
+		return strings.Count(a.log.String(), `msg="the node of IPFS has started"`) == 2 && head(demo) && head("demo-other")
+	})
+	a.configure("", demo)
+	a.lookAgain()
+	a.wait("the name of a channel that is gone is served", func() bool { return !head("demo-other") })
+	if !head(demo) {
+		t.Error("the other one is not served any more")
+	}
+	a.stop()
+}
+
+// TestMirrors: a Kubo is sent each new version, and a pinning service fetches it from the
+// agent's node; what the channel does not keep is dropped by both, and the status says so.
+func TestMirrors(t *testing.T) {
+	swarm := kubo.NewSwarm()
+	sent, fetching := swarm.Start(t, kubo.Options{}), swarm.Start(t, kubo.Options{})
+	service := ipfscluster.Start(t, fetching)
+	keys := `, swarm_key: swarm.key, kubo: "` + sent.API + `", pinning: [{name: cluster, url: "` + service.URL + `", token_file: token, trees: [raw]}]`
+	a := newOnIPFS(t, keys)
+	must(t, os.WriteFile(filepath.Join(a.dir, "swarm.key"), []byte(swarm.Key), 0o600))
+	must(t, os.WriteFile(filepath.Join(a.dir, "token"), []byte(service.Token+"\n"), 0o600))
+	first := a.publish(demo, "one\n")
+	a.run()
+	pinned := func(v *publish.Live) bool {
+		_, raw := sent.Pins(t)[v.Manifest.IPFS.Raw]
+		_, zstd := sent.Pins(t)[v.Manifest.IPFS.Zstd]
+		_, fetched := fetching.Pins(t)[v.Manifest.IPFS.Raw]
+		return raw && zstd && fetched
+	}
+	a.wait("the first version is not pinned", func() bool { return pinned(first) })
+	if got := fetching.Cat(t, first.Manifest.IPFS.Raw+"/one"); string(got) != "one\n" {
+		t.Errorf("the service has %q", got)
+	}
+	second := a.publish(demo, "two\n")
+	a.lookAgain()
+	a.wait("the second version is not pinned", func() bool { return pinned(second) })
+	a.wait("the first one is not dropped", func() bool {
+		_, raw := sent.Pins(t)[first.Manifest.IPFS.Raw]
+		_, fetched := fetching.Pins(t)[first.Manifest.IPFS.Raw]
+		return !raw && !fetched
+	})
+	cfg, err := config.LoadAgent(a.file)
+	must(t, err)
+	a.wait("the status is another one", func() bool {
+		o, err := Look(t.Context(), cfg, nil)
+		must(t, err)
+		for _, m := range o.Mirrors {
+			for _, p := range m.Pins {
+				if p.State != mirror.Pinned || p.Version != second.Manifest.Version {
+					return false
+				}
 			}
 		}
-	}
-	n.configure(cfg)
-	wait("the names are not served", func() bool { return served("demo-files") == string(block) && served("demo-other") == string(block) })
-
-	other := *cfg
-	other.Channels = cfg.Channels[:1]
-	n.configure(&other)
-	wait("the name of a channel that is gone is served", func() bool { return served("demo-other") != string(block) })
-
-	again := other
-	moved := *cfg.IPFS
-	moved.DHT, again.IPFS = config.DHTClient, &moved
-	moved.Bootstrap = []string{}
-	node := func() *ipfs.Node {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		return n.node
-	}
-	before := node()
-	n.configure(&again)
-	wait("no other node is started", func() bool { now := node(); return now != nil && now != before })
-	if served("demo-files") != string(block) {
-		t.Error("the name is not served by the other node")
-	}
-	if served("demo-other") == string(block) {
-		t.Error("the name of a channel that is gone is served again")
-	}
+		return o.OK && len(o.Mirrors) == 2 && len(o.Mirrors[0].Pins) == 2 && len(o.Mirrors[1].Pins) == 1
+	})
+	sent.Kill()
+	a.stop()
+	a.run()
+	a.wait("the status does not say that it fails", func() bool {
+		o, err := Look(t.Context(), cfg, nil)
+		must(t, err)
+		return !o.OK && strings.Contains(strings.Join(o.Problems, "\n"), sent.API)
+	})
+	a.stop()
 }

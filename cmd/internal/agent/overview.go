@@ -14,17 +14,20 @@ import (
 
 	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/manifest"
+	"github.com/qsync/qsync/publish/ipfs/mirror"
 	"github.com/qsync/qsync/publish/status"
 	"github.com/qsync/qsync/snapshot/chain"
 )
 
 // Overview is how an agent and its channels do.
 type Overview struct {
-	OK        bool       `json:"ok"` // the agent lives and all channels are ok
-	Publisher string     `json:"publisher"`
-	Agent     *Holder    `json:"agent,omitempty"` // nil if it does not run
-	Channels  []*Channel `json:"channels"`
-	Disks     []Disk     `json:"disks"`
+	OK        bool            `json:"ok"` // the agent lives, and all channels and mirrors are ok
+	Publisher string          `json:"publisher"`
+	Problems  []string        `json:"problems,omitempty"` // but those of channels
+	Agent     *Holder         `json:"agent,omitempty"`    // nil if it does not run
+	Channels  []*Channel      `json:"channels"`
+	Mirrors   []mirror.Status `json:"mirrors,omitempty"`
+	Disks     []Disk          `json:"disks"`
 }
 
 // Channel is how a channel does.
@@ -78,7 +81,7 @@ const (
 // that is nil. What cannot be found out is a problem of the channel; only a record that
 // cannot be read is an error.
 func Look(ctx context.Context, a *config.Agent, ask func(context.Context, *config.Agent, *config.Channel) (chain.Health, error)) (*Overview, error) {
-	o := &Overview{Publisher: a.Publisher, OK: true, Disks: disks(a)}
+	o := &Overview{Publisher: a.Publisher, Disks: disks(a)}
 	if holder, alive := held(agentLockFile(a.State)); alive {
 		o.Agent = &holder
 	}
@@ -112,10 +115,34 @@ func Look(ctx context.Context, a *config.Agent, ask func(context.Context, *confi
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
+	if err := o.lookAtMirrors(a); err != nil {
+		return nil, err
+	}
+	o.OK = len(o.Problems) == 0
 	for _, c := range o.Channels {
 		o.OK = o.OK && c.OK
 	}
 	return o, nil
+}
+
+// lookAtMirrors says what is on record of them. They are not asked.
+func (o *Overview) lookAtMirrors(a *config.Agent) error {
+	for _, m := range newMirrors(a, nil, nil) {
+		s, err := m.Status()
+		if err != nil {
+			return err
+		}
+		o.Mirrors = append(o.Mirrors, s)
+		if s.Error != "" {
+			o.Problems = append(o.Problems, s.Error)
+		}
+		for _, p := range s.Pins {
+			if p.Error != "" {
+				o.Problems = append(o.Problems, p.Error)
+			}
+		}
+	}
+	return nil
 }
 
 func (c *Channel) problem(format string, args ...any) {

@@ -17,6 +17,7 @@ import (
 	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/manifest/database"
 	"github.com/qsync/qsync/publish"
+	"github.com/qsync/qsync/publish/ipfs"
 	"github.com/qsync/qsync/publish/status"
 	"github.com/qsync/qsync/snapshot"
 	"github.com/qsync/qsync/snapshot/chain"
@@ -135,6 +136,19 @@ func (p *Publication) run(ctx context.Context, o snapshot.Options) (done *Publis
 	if p.publisher, err = NewPublisher(p.Config, p.Log); err != nil {
 		return nil, err
 	}
+	if p.Config.IPFS != nil {
+		view, err := OpenView(p.Config, p.publisher)
+		if err != nil {
+			return nil, err
+		}
+		defer view.Close()
+		p.publisher.Addresses = view
+		defer func() {
+			if done != nil {
+				err = errors.Join(err, p.addTrees(ctx, view))
+			}
+		}()
+	}
 	run, err := p.publisher.Begin(ctx, p.Channel.Name)
 	if err != nil {
 		return nil, err
@@ -181,6 +195,21 @@ func (p *Publication) run(ctx context.Context, o snapshot.Options) (done *Publis
 		FilesBytes: receipt.FilesBytes, ReusedBytes: receipt.ReusedBytes,
 		Fork: taken.Fork, Block: m.Block, Pause: taken.Pause,
 	}, err
+}
+
+// addTrees has the blocks on IPFS of what is public now at hand for the agent's node, while
+// it is known what the run's segments consist of.
+func (p *Publication) addTrees(ctx context.Context, view *ipfs.View) error {
+	live, err := p.publisher.Live(ctx, p.Channel.Name)
+	for _, v := range live {
+		if err == nil && v.Manifest.IPFS != nil {
+			err = addVersion(ctx, view, v)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("the new version is published, but the node of IPFS has to read it: %w", err)
+	}
+	return nil
 }
 
 // putFiles has the snapshot's files put where there are targets of files.

@@ -346,10 +346,7 @@ func (a *Agent) checkPrivate(d *document) error {
 			private[fmt.Sprintf("targets[%d].cloudfront.signer.key_file", i)] = t.CloudFront.Signer.KeyFile
 		}
 		if t.IPFS != nil {
-			private[fmt.Sprintf("targets[%d].ipfs.identity", i)] = t.IPFS.Identity
-			if t.IPFS.SwarmKey != "" {
-				private[fmt.Sprintf("targets[%d].ipfs.swarm_key", i)] = t.IPFS.SwarmKey
-			}
+			maps.Copy(private, t.IPFS.secrets(fmt.Sprintf("targets[%d].ipfs", i)))
 		}
 	}
 	for i, c := range a.Channels {

@@ -51,6 +51,14 @@ type IPFS struct {
 	// Bandwidth is how much it sends in a second at most, by all ways together, like
 	// 50MB. Default: any.
 	Bandwidth Bytes `yaml:"bandwidth"`
+
+	// Kubo is another node that keeps what the channels keep, and is sent it. A plain
+	// URL stands for one with nothing but that. Default: none.
+	Kubo *Kubo `yaml:"kubo"`
+
+	// Pinning are services that keep what the channels keep, and fetch it from this
+	// node. Default: none.
+	Pinning []PinningService `yaml:"pinning"`
 }
 
 // Values of dht.
@@ -79,6 +87,27 @@ func (i *IPFS) setDefaults(dir, state string) {
 	i.Identity = cmp.Or(i.Identity, filepath.Join(state, identityFile))
 	absolute(dir, &i.Identity)
 	absolute(dir, &i.SwarmKey)
+	if i.Kubo != nil {
+		i.Kubo.setDefaults(dir)
+	}
+	for n := range i.Pinning {
+		i.Pinning[n].setDefaults(dir)
+	}
+}
+
+// secrets are the files that nobody else may see, by their keys.
+func (i *IPFS) secrets(key string) map[string]string {
+	files := map[string]string{key + ".identity": i.Identity}
+	if i.SwarmKey != "" {
+		files[key+".swarm_key"] = i.SwarmKey
+	}
+	if i.Kubo != nil && i.Kubo.TokenFile != "" {
+		files[key+".kubo.token_file"] = i.Kubo.TokenFile
+	}
+	for n, p := range i.Pinning {
+		files[fmt.Sprintf("%s.pinning[%d].token_file", key, n)] = p.TokenFile
+	}
+	return files
 }
 
 // minBandwidth is a block a second: below it most would be given up half way.
@@ -113,7 +142,12 @@ func (i *IPFS) check(d *document, key string) error {
 			return d.fault(key+".gateway", "write it like 127.0.0.1:8081", "%.80q is not an address and a port", i.Gateway)
 		}
 	}
-	return nil
+	if i.Kubo != nil {
+		if err := i.Kubo.check(d, key+".kubo"); err != nil {
+			return err
+		}
+	}
+	return d.checkPinning(key+".pinning", i.Pinning)
 }
 
 func (d *document) peers(key string, addresses []string) error {

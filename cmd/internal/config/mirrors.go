@@ -56,15 +56,15 @@ type PinningService struct {
 var trees = []string{"raw", "zstd"}
 
 // setDefaults takes paths from the directory of the file.
-func (k *Kubo) setDefaults(absolute func(*string)) {
-	absolute(&k.TokenFile)
+func (k *Kubo) setDefaults(dir string) {
+	absolute(dir, &k.TokenFile)
 	if k.Trees == nil {
 		k.Trees = trees
 	}
 }
 
-func (p *PinningService) setDefaults(absolute func(*string)) {
-	absolute(&p.TokenFile)
+func (p *PinningService) setDefaults(dir string) {
+	absolute(dir, &p.TokenFile)
 	if p.Trees == nil {
 		p.Trees = trees
 	}
@@ -130,16 +130,4 @@ func (d *document) trees(key string, names []string) error {
 		}
 	}
 	return nil
-}
-
-// secrets are the files of tokens by their keys, which nobody may see.
-func secrets(kuboKey string, k *Kubo, pinningKey string, services []PinningService) map[string]string {
-	files := map[string]string{}
-	if k != nil && k.TokenFile != "" {
-		files[kuboKey+".token_file"] = k.TokenFile
-	}
-	for i, p := range services {
-		files[fmt.Sprintf("%s[%d].token_file", pinningKey, i)] = p.TokenFile
-	}
-	return files
 }

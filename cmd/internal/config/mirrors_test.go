@@ -9,54 +9,34 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// mirrors is a file with both kinds.
-type mirrors struct {
-	Kubo    *Kubo            `yaml:"kubo"`
-	Pinning []PinningService `yaml:"pinning"`
-}
-
-func loadMirrors(t *testing.T, text string) (*mirrors, error) {
+// loadMirrors loads a configuration whose node of IPFS has some keys, at its line 6.
+func loadMirrors(t *testing.T, keys string) (*Agent, error) {
 	t.Helper()
-	file, m := write(t, text), &mirrors{}
-	d, err := load(file, m)
-	if err != nil {
-		return nil, err
-	}
-	place := func(p *string) { absolute(filepath.Dir(file), p) }
-	if m.Kubo != nil {
-		m.Kubo.setDefaults(place)
-		if err := m.Kubo.check(d, "kubo"); err != nil {
-			return nil, err
-		}
-	}
-	for i := range m.Pinning {
-		m.Pinning[i].setDefaults(place)
-	}
-	return m, d.checkPinning("pinning", m.Pinning)
+	return LoadAgent(write(t, strings.Replace(agentYAML, "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - ipfs: { "+keys+" }", 1)))
 }
 
 func TestMirrors(t *testing.T) {
-	got, err := loadMirrors(t, "kubo: http://10.0.0.5:5001\npinning:\n  - {name: pinata, url: https://api.pinata.cloud/psa, token_file: /t, trees: [zstd]}\n")
-	want := &mirrors{
-		Kubo:    &Kubo{URL: "http://10.0.0.5:5001", Trees: trees},
-		Pinning: []PinningService{{Name: "pinata", URL: "https://api.pinata.cloud/psa", TokenFile: "/t", Trees: []string{"zstd"}}},
+	a, err := loadMirrors(t, `kubo: "http://10.0.0.5:5001", pinning: [{name: pinata, url: https://api.pinata.cloud/psa, token_file: /t, trees: [zstd]}]`)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Errorf("%v (-want +got):\n%s", err, diff)
+	if diff := cmp.Diff(&Kubo{URL: "http://10.0.0.5:5001", Trees: trees}, a.IPFS.Kubo); diff != "" {
+		t.Errorf("kubo (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(map[string]string{"ipfs.pinning[0].token_file": "/t"}, secrets("ipfs.kubo", got.Kubo, "ipfs.pinning", got.Pinning)); diff != "" {
-		t.Errorf("secrets (-want +got):\n%s", diff)
+	want := []PinningService{{Name: "pinata", URL: "https://api.pinata.cloud/psa", TokenFile: "/t", Trees: []string{"zstd"}}}
+	if diff := cmp.Diff(want, a.IPFS.Pinning); diff != "" {
+		t.Errorf("pinning (-want +got):\n%s", diff)
 	}
-	got, err = loadMirrors(t, "kubo: {url: \"http://127.0.0.1:5001\", token_file: token}\n")
-	if err != nil || !filepath.IsAbs(got.Kubo.TokenFile) || got.Pinning != nil {
-		t.Errorf("%+v, %v", got, err)
+	a, err = loadMirrors(t, `kubo: {url: "http://127.0.0.1:5001", token_file: token}`)
+	if err != nil || !filepath.IsAbs(a.IPFS.Kubo.TokenFile) || a.IPFS.Pinning != nil {
+		t.Errorf("%+v, %v", a.IPFS, err)
 	}
 }
 
 func TestMirrorFaults(t *testing.T) {
 	for _, c := range []struct{ name, text, want, hint string }{
-		{"no scheme", "kubo: 127.0.0.1:5001", "kubo: want an http URL", "http://127.0.0.1:5001"},
-		{"password", "kubo: http://alice:hunter2@127.0.0.1:5001", "kubo: want an http URL", "token_file"},
+		{"no scheme", "kubo: \"127.0.0.1:5001\"", "kubo: want an http URL", "http://127.0.0.1:5001"},
+		{"password", "kubo: \"http://alice:hunter2@127.0.0.1:5001\"", "kubo: want an http URL", "token_file"},
 		{"token in clear text", "kubo: {url: \"http://10.0.0.5:5001\", token_file: t}", "kubo.url: the token would go", "https"},
 		{"no URL", "kubo: {token_file: t}", "kubo.url: is missing", ""},
 		{"unknown key", "kubo: {uri: x}", "kubo.uri: unknown key", "url, token_file, trees"},
@@ -67,12 +47,13 @@ func TestMirrorFaults(t *testing.T) {
 		{"no token", "pinning: [{name: a, url: https://a}]", "pinning[0].token_file: is missing", ""},
 		{"name", "pinning: [{name: ../a, url: https://a, token_file: t}]", `pinning[0].name: "../a"`, ""},
 		{"name twice", "pinning: [{name: a, url: https://a, token_file: t}, {name: a, url: https://b, token_file: t}]", "pinning[1].name: a: the service before it", "another name"},
+		{"token in a target", "pinning: [{name: a, url: https://a, token_file: /srv/qsync/t}]", "pinning[0].token_file: /srv/qsync/t lies in the target", "beside"},
 		{"clear text", "pinning: [{name: a, url: http://a, token_file: t}]", "pinning[0].url: the token would go", "https"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := loadMirrors(t, c.text+"\n")
+			_, err := loadMirrors(t, c.text)
 			fault, is := errors.AsType[*Error](err)
-			if !is || !strings.Contains(err.Error(), ":1: "+c.want) || !strings.Contains(fault.Hint(), c.hint) || strings.Contains(err.Error(), "hunter2") {
+			if !is || !strings.Contains(err.Error(), ":6: targets[1].ipfs."+c.want) || !strings.Contains(fault.Hint(), c.hint) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("%v, want %s", err, c.want)
 			}
 		})
