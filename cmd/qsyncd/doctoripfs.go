@@ -9,6 +9,7 @@ import (
 
 	"github.com/qsync/qsync/cmd/internal/agent"
 	"github.com/qsync/qsync/cmd/internal/config"
+	"github.com/qsync/qsync/cmd/internal/secret"
 	"github.com/qsync/qsync/publish/ipfs"
 )
 
@@ -27,7 +28,7 @@ func (d *doctor) checkIPFS(ctx context.Context, cfg *config.Agent) {
 		d.failed(what, err, "")
 		return
 	}
-	identity, err := agent.IPFSIdentity(cfg.IPFS)
+	identity, err := secret.Identity(cfg.IPFS.Identity)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		d.ok(what, "qsyncd run will make its identity, %s", cfg.IPFS.Identity)

@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/qsync/qsync/cmd/internal/agent"
 	"github.com/qsync/qsync/cmd/internal/config"
+	"github.com/qsync/qsync/cmd/internal/secret"
 	"github.com/qsync/qsync/cmd/internal/term"
 )
 
@@ -53,7 +53,7 @@ func showIPFS(out *term.Output, configFile string) error {
 	if cfg.IPFS == nil {
 		return term.WithHint(errors.New("no target is a node of IPFS"), "add one in %s: - ipfs: { gateway: 127.0.0.1:8081 }", configFile)
 	}
-	identity, err := agent.IPFSIdentity(cfg.IPFS)
+	identity, err := secret.Identity(cfg.IPFS.Identity)
 	if errors.Is(err, fs.ErrNotExist) {
 		return term.WithHint(err, "qsyncd run makes it")
 	} else if err != nil {

@@ -16,8 +16,9 @@ import (
 )
 
 // Restored is the tree of a snapshot's files as Blocks, cut out of a directory that a
-// snapshot was restored into. A node may run on it and change what it likes: what is
-// not what it was is not there. It is safe for concurrent use.
+// snapshot was restored into. A node may run on it and change what it likes, by whole
+// files or in place: each chunk is hashed whenever it is asked for, and what is not what
+// it was is not there. It is safe for concurrent use.
 type Restored struct {
 	root   *os.Root
 	index  *manifest.Index
@@ -38,10 +39,8 @@ type nodePlace struct {
 
 var _ Blocks = (*Restored)(nil)
 
-// OpenRestored opens the tree of an index in a directory. Of files that wanted says
-// no to, no chunk is served: an engine that writes to a file in place might do so
-// between two looks at it.
-func OpenRestored(dir string, x *manifest.Index, wanted func(path string) bool) (*Restored, error) {
+// OpenRestored opens the tree of an index in a directory.
+func OpenRestored(dir string, x *manifest.Index) (*Restored, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
@@ -49,9 +48,6 @@ func OpenRestored(dir string, x *manifest.Index, wanted func(path string) bool) 
 	r := &Restored{root: root, index: x, nodes: map[manifest.Digest]nodePlace{}}
 	for i := range x.Files {
 		f := &x.Files[i]
-		if !wanted(f.Path) {
-			continue
-		}
 		for c := range f.ChunkCount() {
 			r.chunks = append(r.chunks, chunkPlace{uint32(i), uint32(c)})
 		}

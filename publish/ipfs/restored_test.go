@@ -15,7 +15,7 @@ import (
 )
 
 // restoredTree writes a generation's files and opens them.
-func restoredTree(t *testing.T, wanted func(path string) bool) (*Restored, *manifest.Index, string) {
+func restoredTree(t *testing.T) (*Restored, *manifest.Index, string) {
 	t.Helper()
 	dir := t.TempDir()
 	for path, raw := range targettest.Raw(0) {
@@ -24,7 +24,7 @@ func restoredTree(t *testing.T, wanted func(path string) bool) (*Restored, *mani
 		}
 	}
 	x, _ := targettest.Generation(0)
-	r, err := OpenRestored(dir, x, wanted)
+	r, err := OpenRestored(dir, x)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,10 +32,8 @@ func restoredTree(t *testing.T, wanted func(path string) bool) (*Restored, *mani
 	return r, x, dir
 }
 
-func everything(string) bool { return true }
-
 func TestRestored(t *testing.T) {
-	r, x, _ := restoredTree(t, everything)
+	r, x, _ := restoredTree(t)
 	root, err := unixfs.Snapshot(x, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +58,7 @@ func TestRestoredChanges(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, x, dir := restoredTree(t, everything)
+			r, x, dir := restoredTree(t)
 			chunk := func(path string) unixfs.CID {
 				i, _ := x.Find(path)
 				return unixfs.CID{Codec: unixfs.Raw, Digest: x.Files[i].Chunk(0)}
@@ -75,22 +73,5 @@ func TestRestoredChanges(t *testing.T) {
 				t.Errorf("another file: %v", err)
 			}
 		})
-	}
-}
-
-// TestRestoredUnwanted: of files that change in place nothing is served but what they
-// are called.
-func TestRestoredUnwanted(t *testing.T) {
-	r, x, _ := restoredTree(t, func(path string) bool { return path != "growing" })
-	i, _ := x.Find("growing")
-	if _, err := r.Get(t.Context(), unixfs.CID{Codec: unixfs.Raw, Digest: x.Files[i].Chunk(0)}); !errors.Is(err, ErrNotFound) {
-		t.Errorf("%v, want ErrNotFound", err)
-	}
-	root, err := unixfs.Snapshot(x, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.Get(t.Context(), root.CID); err != nil {
-		t.Error(err)
 	}
 }

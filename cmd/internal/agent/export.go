@@ -155,3 +155,11 @@ func (e *Export) write(ctx context.Context, view *ipfs.View, roots []unixfs.CID,
 	}
 	return info.Size(), syncDir(filepath.Dir(e.File))
 }
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -4,64 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"reflect"
 	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/google/renameio/v2"
 	"golang.org/x/time/rate"
 
 	"github.com/qsync/qsync/cmd/internal/config"
+	"github.com/qsync/qsync/cmd/internal/secret"
 	"github.com/qsync/qsync/cmd/internal/term"
 	"github.com/qsync/qsync/manifest/unixfs"
 	"github.com/qsync/qsync/publish/ipfs"
 )
-
-// IPFSIdentity reads the identity of the node.
-func IPFSIdentity(c *config.IPFS) (*ipfs.Identity, error) {
-	text, err := readSecret(c.Identity)
-	if err != nil {
-		return nil, err
-	}
-	identity, err := ipfs.ParseIdentity(text)
-	if err != nil {
-		return nil, fmt.Errorf("read the key %s: %w", c.Identity, err)
-	}
-	return identity, nil
-}
-
-// makeIPFSIdentity makes the identity if there is none.
-func makeIPFSIdentity(c *config.IPFS) (*ipfs.Identity, error) {
-	identity, err := IPFSIdentity(c)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return identity, err
-	}
-	text, err := ipfs.NewIdentity()
-	if err == nil {
-		err = renameio.WriteFile(c.Identity, text, 0o600)
-	}
-	if err == nil {
-		// Others are told names that follow from it: it must not be lost with the power.
-		err = syncDir(filepath.Dir(c.Identity))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("make the identity on IPFS: %w", err)
-	}
-	return ipfs.ParseIdentity(text)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
 
 // IPFSOptions is what the configuration says of the node, but for its identity and
 // what it serves.
@@ -82,9 +39,9 @@ func IPFSOptions(a *config.Agent) (ipfs.Options, error) {
 		}
 		return o, nil
 	}
-	key, err := readSecret(c.SwarmKey)
+	key, err := secret.Read(c.SwarmKey)
 	if err != nil {
-		return o, term.WithHint(err, "all nodes of a private network have the same one: copy it from another")
+		return o, term.WithHint(fmt.Errorf("read the key: %w", err), "all nodes of a private network have the same one: copy it from another")
 	}
 	if err := ipfs.CheckSwarmKey(key); err != nil {
 		return o, fmt.Errorf("read the key %s: %w", c.SwarmKey, err)
@@ -231,7 +188,7 @@ func (n *ipfsNode) start(ctx context.Context, a *config.Agent) (*runningNode, er
 	if err != nil {
 		return nil, err
 	}
-	if o.Identity, err = makeIPFSIdentity(a.IPFS); err != nil {
+	if o.Identity, err = secret.MakeIdentity(a.IPFS.Identity); err != nil {
 		return nil, err
 	}
 	publisher, err := NewPublisher(a, n.log)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/qsync/qsync/cmd/internal/config"
+	"github.com/qsync/qsync/cmd/internal/secret"
 	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/publish"
 	"github.com/qsync/qsync/publish/ipfs/mirror"
@@ -121,7 +122,7 @@ func (a *onIPFS) name(channel string) string {
 	a.t.Helper()
 	cfg, err := config.LoadAgent(a.file)
 	must(a.t, err)
-	identity, err := IPFSIdentity(cfg.IPFS)
+	identity, err := secret.Identity(cfg.IPFS.Identity)
 	must(a.t, err)
 	name, err := identity.Name(channel)
 	must(a.t, err)
