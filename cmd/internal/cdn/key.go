@@ -9,16 +9,15 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/feature/cloudfront/sign"
 
+	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/cmd/internal/term"
 )
 
@@ -34,7 +33,7 @@ const keyBits = 2048
 // ReadKey reads the private key of a key pair from a file that nobody but its
 // owner can read.
 func ReadKey(id, file string) (*Key, error) {
-	b, err := readPrivate(file)
+	b, err := config.ReadSecret(file)
 	if err != nil {
 		return nil, fmt.Errorf("read the key %s of the CDN: %w", id, err)
 	}
@@ -43,22 +42,6 @@ func ReadKey(id, file string) (*Key, error) {
 		return nil, term.WithHint(fmt.Errorf("read the key %s of the CDN: %s: %w", id, file, err), "openssl genrsa 2048 makes one")
 	}
 	return &Key{id, private}, nil
-}
-
-func readPrivate(file string) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, term.WithHint(fmt.Errorf("%s can be read by others, its mode is %#o", file, mode), "chmod 600 %s", file)
-	}
-	return io.ReadAll(f)
 }
 
 // parseKey reads both forms that OpenSSL writes. Its errors say nothing of the
