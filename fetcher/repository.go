@@ -330,6 +330,13 @@ func (r *Repository) manifest(ctx context.Context, channel string, s manifest.Sn
 
 // Index returns the index of a manifest, and the object that it was read from.
 func (r *Repository) Index(ctx context.Context, m *manifest.Manifest) (*manifest.Index, []byte, error) {
+	for _, s := range r.Sources {
+		if a, is := s.(Addressed); is { // it finds what is not at the key that it should be at
+			if _, err := hasSegments(ctx, a, m.IPFS); err != nil {
+				r.Log.Debug("source cannot say which trees it has", "source", s.String(), "err", err)
+			}
+		}
+	}
 	object, err := r.object(ctx, manifest.IndexKey(m.Index.Digest), m.Index.Digest, m.Index.Size)
 	if err != nil {
 		return nil, nil, fmt.Errorf("index of version %s: %w", m.Version, err)

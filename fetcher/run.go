@@ -22,6 +22,9 @@ type Options struct {
 	// Sources are where the chunks come from; nil means where the repository is
 	// read from.
 	Sources []Source
+	// Seek looks for more of them, for what is to be restored; nil means that there are
+	// no others.
+	Seek func(context.Context, *manifest.Manifest) ([]Source, error)
 	// Unsigned, in its place, is where a snapshot comes from that nobody has signed.
 	// Nothing can then be recognised on a disk: there are no Seeds and no InPlace.
 	Unsigned UnsignedTree
@@ -75,7 +78,7 @@ func (o *Options) check() error {
 		}
 		return nil
 	}
-	if n := len(o.sources()); n < 1 || n > maxSources {
+	if n := len(o.sources()); n < 1 && o.Seek == nil || n > maxSources {
 		return fmt.Errorf("%w: there are %d sources, want 1 to %d", ErrNoSource, n, maxSources)
 	}
 	return nil

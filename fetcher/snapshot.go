@@ -3,6 +3,7 @@ package fetcher
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/manifest/database"
@@ -48,6 +49,16 @@ func signedSnapshot(ctx context.Context, opts Options) (*snapshot, error) {
 		return nil, err
 	}
 	s.table = newTable(x, true)
+	if opts.Seek != nil {
+		more, err := opts.Seek(ctx, m)
+		if err != nil {
+			return nil, fmt.Errorf("version %s: look for sources: %w", m.Version, err)
+		}
+		s.sources = slices.Concat(s.sources, more)
+	}
+	if n := len(s.sources); n < 1 || n > maxSources {
+		return nil, fmt.Errorf("version %s: %w: there are %d sources, want 1 to %d", m.Version, ErrNoSource, n, maxSources)
+	}
 	return s, s.findLayouts(ctx, opts.log())
 }
 

@@ -95,7 +95,7 @@ func (a *access) forURL(s string) (of source.Access, err error) {
 }
 
 // open opens the sources of a publisher.
-func (o *publisherOptions) open(p *config.Publisher, consent *source.Consent) ([]fetcher.Source, error) {
+func (o *publisherOptions) open(p *config.Publisher, swarm *swarm, consent *source.Consent) ([]fetcher.Source, error) {
 	a, err := newAccess(p)
 	if err != nil {
 		return nil, err
@@ -103,6 +103,14 @@ func (o *publisherOptions) open(p *config.Publisher, consent *source.Consent) ([
 	var all []fetcher.Source
 	used := false
 	for _, s := range p.Sources() {
+		if isSite(s) {
+			site, err := swarm.site(s)
+			if err != nil {
+				return nil, &term.UsageError{Err: err}
+			}
+			all = append(all, site)
+			continue
+		}
 		access, err := a.forURL(s)
 		if err != nil {
 			return nil, err

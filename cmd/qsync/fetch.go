@@ -28,6 +28,7 @@ type fetchOptions struct {
 	keepOld  bool
 	yes      bool
 	unsigned bool
+	only     []string
 }
 
 func fetchCommand() *cobra.Command {
@@ -41,6 +42,10 @@ and the seeds hold already is not fetched again. The target stays as it is until
 all is there, and is then replaced at once.
 
 It may be killed at any moment: the same command goes on where it stopped.
+
+With --only ipfs the data comes from IPFS alone: from the nodes of --peer and --gateway
+or, if none is named, from those that its DHT knows of. The head, the manifest and the
+index may come from anywhere: they are signed, or named by their digest.
 
 Stop the node first. Its keys are never touched: only the database directory is.
 
@@ -72,6 +77,7 @@ nothing vouches for them, neither who made them nor that they arrived unchanged.
 	flags.BoolVar(&o.keepOld, "keep-old", false, "keep the directory that is replaced, beside the new one")
 	flags.BoolVar(&o.yes, "yes", false, "agree to what would be asked, but not to pay")
 	flags.BoolVar(&o.unsigned, "unsigned", false, "take files from --from parity+https://… though nobody vouches for them")
+	flags.StringSliceVar(&o.only, "only", nil, "`KIND` of source that data may come from: http, s3, ipfs or dir; may be repeated (default: any)")
 	cmd.MarkFlagsMutuallyExclusive("to", "base-path")
 	cmd.MarkFlagsMutuallyExclusive("in-place", "keep-old")
 	for _, name := range []string{"to", "base-path", "seed"} {
@@ -84,7 +90,7 @@ func fetch(ctx context.Context, out *term.Output, o fetchOptions) error {
 	if o.jobs < 0 {
 		return term.Usagef("--jobs %d: want 1 or more", o.jobs)
 	}
-	if err := o.checkUnsigned(); err != nil {
+	if err := errors.Join(o.checkUnsigned(), checkOnly(o.only)); err != nil {
 		return err
 	}
 	if o.unsigned {
@@ -105,6 +111,10 @@ func fetchFrom(ctx context.Context, out *term.Output, o fetchOptions, money *mon
 	if err != nil {
 		return err
 	}
+	sources, seek, err := c.publisher.data(o.only)
+	if err != nil {
+		return err
+	}
 	target := o.to
 	if target == "" {
 		m, err := c.publisher.repository.Manifest(ctx, c.name, o.version)
@@ -117,6 +127,8 @@ func fetchFrom(ctx context.Context, out *term.Output, o fetchOptions, money *mon
 	}
 	options := fetcher.Options{
 		Repository: c.publisher.repository,
+		Sources:    sources,
+		Seek:       seek,
 		Channel:    c.name,
 		Version:    o.version,
 		Chain:      c.chain,
@@ -124,13 +136,12 @@ func fetchFrom(ctx context.Context, out *term.Output, o fetchOptions, money *mon
 		Check:      manifestCheck(out, nodes),
 	}
 	result, target, err := o.restore(ctx, out, options, target, func(p *fetcher.Plan) error {
-		sources := c.publisher.repository.Sources
 		costs := costs(ctx, sources, p)
 		printPlan(out, p, costs)
 		if o.dryRun {
 			return nil
 		}
-		return money.agreeToFetch(sources, costs)
+		return money.agreeToFetch(p, costs)
 	})
 	if err != nil || o.dryRun {
 		return err

@@ -188,7 +188,7 @@ func TestCostOfAmazon(t *testing.T) {
 	out := term.NewOutput(cmd)
 	check(t, o.asking(out, func(_ *money, publishers []publisher) error {
 		sources := publishers[0].repository.Sources
-		plan := &fetcher.Plan{Requests: 65_000, Sources: []fetcher.PlannedSource{{FetchBytes: 1.1e12}}}
+		plan := &fetcher.Plan{Requests: 65_000, Sources: []fetcher.PlannedSource{{Name: sources[0].String(), FetchBytes: 1.1e12}}}
 		for _, out.JSON = range []bool{false, true} {
 			printPlan(out, plan, costs(t.Context(), sources, plan))
 		}

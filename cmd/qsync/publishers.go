@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +23,9 @@ type publisherOptions struct {
 	trust      []string
 	threshold  int
 
+	peers    []string
+	gateways []string
+
 	allowRequesterPays bool
 	cookieFile         string
 	signURLs           string // KEY_PAIR_ID:KEY_FILE
@@ -30,9 +34,11 @@ type publisherOptions struct {
 func (o *publisherOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.configFile, "config", "", "configuration `FILE`, in place of /etc/qsync/config.yaml and $XDG_CONFIG_HOME/qsync/config.yaml")
-	flags.StringArrayVar(&o.from, "from", nil, "`URL` of the snapshots, http://…, https://…, s3://… or file://…, or a directory; may be repeated (default: the configured publishers')")
+	flags.StringArrayVar(&o.from, "from", nil, "`URL` of the snapshots, http://…, https://…, s3://…, file://…, ipfs://CID or ipns://NAME, or a directory; may be repeated (default: the configured publishers')")
 	flags.StringArrayVar(&o.trust, "trust", nil, "verifier `KEY` that must have signed; may be repeated (default: the configured publisher's)")
 	flags.IntVar(&o.threshold, "threshold", 0, "how many of the keys, `N`, must have signed (default 1)")
+	flags.StringArrayVar(&o.peers, "peer", nil, "node of IPFS that may have the snapshots, as a `MULTIADDR` that ends in /p2p/…; may be repeated")
+	flags.StringArrayVar(&o.gateways, "gateway", nil, "`URL` of a gateway of IPFS that may have them, of which nothing is trusted; may be repeated")
 	flags.BoolVar(&o.allowRequesterPays, "allow-requester-pays", false, "agree that your account is billed for what is read from an s3://… bucket whose owner asks for that")
 	flags.StringVar(&o.cookieFile, "cookie-file", "", "`FILE` of cookies that let you in, as the publisher gives it out or curl writes it")
 	flags.StringVar(&o.signURLs, "sign-urls", "", "sign each URL with the key in `KEY_PAIR_ID:KEY_FILE`, for a CloudFront distribution that lets in who has it")
@@ -45,12 +51,14 @@ func (o *publisherOptions) addFlags(cmd *cobra.Command) {
 type publisher struct {
 	name       string
 	repository *fetcher.Repository
+	kinds      []string // of its sources, in their order
+	swarm      *swarm
 	checkRPC   []string // URLs of nodes that are independent of it
 }
 
 // publishers are those that the flags or the configuration name, in the order
-// in which they are to be asked.
-func (o *publisherOptions) publishers(log *slog.Logger, consent *source.Consent) ([]publisher, error) {
+// in which they are to be asked. They are all in the network that n becomes.
+func (o *publisherOptions) publishers(log *slog.Logger, consent *source.Consent, n *network) ([]publisher, error) {
 	files := config.OperatorFiles()
 	if o.configFile != "" {
 		if _, err := os.Stat(o.configFile); err != nil {
@@ -69,6 +77,9 @@ func (o *publisherOptions) publishers(log *slog.Logger, consent *source.Consent)
 	if err != nil {
 		return nil, err
 	}
+	if n.conf = conf.IPFS; n.conf.Bootstrap == nil && n.conf.SwarmKey != "" {
+		n.conf.Bootstrap = slices.Concat(conf.IPFS.Peers, o.peers)
+	}
 	marks := trust.Marks{Dir: conf.State}
 	if marks.Dir == "" {
 		if marks.Dir, err = stateDirectory(); err != nil {
@@ -81,15 +92,23 @@ func (o *publisherOptions) publishers(log *slog.Logger, consent *source.Consent)
 		if err != nil {
 			return nil, &term.UsageError{Err: err}
 		}
+		s, err := newSwarm(n, slices.Concat(o.peers, p.IPFS.Peers, conf.IPFS.Peers), slices.Concat(o.gateways, p.IPFS.Gateways, conf.IPFS.Gateways))
+		if err != nil {
+			return nil, err
+		}
 		r := &fetcher.Repository{Policy: policy, Marks: marks, Log: log}
-		if r.Sources, err = o.open(&p, consent); err != nil {
+		if r.Sources, err = o.open(&p, s, consent); err != nil {
 			return nil, err
 		}
 		name := p.Name
 		if name == "" {
 			name = r.Sources[0].String() // not the URL, which may hold a password
 		}
-		all = append(all, publisher{name, r, p.CheckRPC})
+		var kinds []string
+		for _, url := range p.Sources() {
+			kinds = append(kinds, kindOf(url))
+		}
+		all = append(all, publisher{name, r, kinds, s, p.CheckRPC})
 	}
 	return all, nil
 }
@@ -116,7 +135,7 @@ func (o *publisherOptions) choose(configured []config.Publisher) ([]config.Publi
 		if len(configured) != 1 {
 			return nil, term.Usagef("%s is missing, and %d publishers are configured that it could come from", missing, len(configured))
 		}
-		p.CheckRPC = configured[0].CheckRPC
+		p.CheckRPC, p.IPFS = configured[0].CheckRPC, configured[0].IPFS
 		if p.Name = configured[0].Name; len(o.from) == 0 {
 			p.URLs = configured[0].Sources()
 			p.CookieFile, p.Signer = configured[0].CookieFile, configured[0].Signer

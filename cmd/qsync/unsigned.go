@@ -29,6 +29,8 @@ func (o *fetchOptions) checkUnsigned() error {
 		return term.Usagef("--unsigned wants one --from parity+https://…, and nothing else to read from")
 	case len(o.trust) > 0 || o.threshold != 0:
 		return term.Usagef("--unsigned and --trust: nothing is signed that a key could vouch for")
+	case len(o.peers) > 0 || len(o.gateways) > 0 || len(o.only) > 0:
+		return term.Usagef("--unsigned does without --peer, --gateway and --only: IPFS has what is signed")
 	case o.inPlace || len(o.seeds) > 0:
 		return term.Usagef("--unsigned does without --in-place and --seed: without digests nothing on a disk can be recognised")
 	}

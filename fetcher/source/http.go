@@ -153,8 +153,9 @@ func (h *httpSource) do(ctx context.Context, method, key string, header http.Hea
 	req.Header.Set("User-Agent", "qsync")
 	resp, err := h.client.Do(req)
 	if err == nil {
+		resp.Body = newStallReader(resp.Body, cancel, h.stall) // also what a refusal says may never end
 		if err = check(resp); err == nil {
-			return newStallReader(resp.Body, cancel, h.stall), nil
+			return resp.Body, nil
 		}
 		err = h.access.explain(resp, err)
 		_ = resp.Body.Close()

@@ -1,12 +1,14 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
@@ -21,8 +23,40 @@ type Operator struct {
 	// $XDG_STATE_HOME/qsync.
 	State string `yaml:"state"`
 
+	// IPFS says how to read from IPFS, whoever the publisher is.
+	IPFS OperatorIPFS `yaml:"ipfs"`
+
 	// Publishers are asked in this order.
 	Publishers []Publisher `yaml:"publishers"`
+}
+
+// OperatorIPFS is whom of IPFS to ask for data, and in which network.
+type OperatorIPFS struct {
+	// Peers are nodes that are asked for blocks, as multiaddrs that end in /p2p/ and
+	// who is there.
+	Peers []string `yaml:"peers"`
+
+	// Gateways are the http:// or https:// URLs of gateways, up to what comes before
+	// /ipfs/. Nothing that they send is trusted.
+	Gateways []string `yaml:"gateways"`
+
+	// SwarmKey is the file of the key of a private network: its nodes have the same
+	// one. Nobody but its owner may be able to read it. Default: the public network.
+	SwarmKey string `yaml:"swarm_key"`
+
+	// Bootstrap are the nodes that the DHT is found through, like peers. It is asked
+	// who has a snapshot where nobody else is named. Default: those of the public
+	// network; of a private one, its peers.
+	Bootstrap []string `yaml:"bootstrap"`
+}
+
+// PublisherIPFS is who has the snapshots of a publisher: see [OperatorIPFS].
+type PublisherIPFS struct {
+	// Peers are asked beside those that are for all publishers.
+	Peers []string `yaml:"peers"`
+
+	// Gateways likewise.
+	Gateways []string `yaml:"gateways"`
 }
 
 // Publisher is somebody whose snapshots are trusted.
@@ -31,8 +65,8 @@ type Publisher struct {
 	// place of the one of the same name in the system's.
 	Name string `yaml:"name"`
 
-	// URL is where the snapshots are: http://, https://, s3:// or file://. Either
-	// it or URLs is given.
+	// URL is where the snapshots are: http://, https://, s3:// or file://, or
+	// ipfs://CID or ipns://NAME of a site on IPFS. Either it or URLs is given.
 	URL string `yaml:"url"`
 
 	// URLs are several such places with the same snapshots, read from at once.
@@ -52,6 +86,9 @@ type Publisher struct {
 	// Signer is a key that the publisher's CloudFront distribution believes, in place
 	// of cookies: each URL is signed with it.
 	Signer *SigningKey `yaml:"signer"`
+
+	// IPFS is who on IPFS has the snapshots as well.
+	IPFS PublisherIPFS `yaml:"ipfs"`
 
 	// CheckRPC are the JSON-RPC URLs, http:// or https://, of nodes that are
 	// independent of the publisher. Each fetch asks them for the snapshot's block,
@@ -124,6 +161,7 @@ func (o *Operator) setDefaults(dir string) error {
 	if err != nil {
 		return err
 	}
+	absolute(dir, &o.IPFS.SwarmKey)
 	for i := range o.Publishers {
 		p := &o.Publishers[i]
 		absolute(dir, &p.CookieFile)
@@ -137,6 +175,9 @@ func (o *Operator) setDefaults(dir string) error {
 func (o *Operator) merge(over *Operator) {
 	if over.State != "" {
 		o.State = over.State
+	}
+	if !reflect.DeepEqual(over.IPFS, OperatorIPFS{}) {
+		o.IPFS = over.IPFS
 	}
 	for _, p := range over.Publishers {
 		same := func(q Publisher) bool { return q.Name == p.Name }
@@ -179,7 +220,24 @@ func (p *Publisher) checkAccess(d *document, key string) error {
 	return nil
 }
 
+// checkReading checks whom of IPFS to ask.
+func (d *document) checkReading(key string, peers, gateways []string) error {
+	if err := d.peers(key+".peers", peers); err != nil {
+		return err
+	}
+	for i, g := range gateways {
+		if u, err := url.Parse(g); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+			// Not repeated: there may be a password in it.
+			return d.fault(fmt.Sprintf("%s.gateways[%d]", key, i), "", "want https://HOST… or http://HOST…, what comes before /ipfs/")
+		}
+	}
+	return nil
+}
+
 func (o *Operator) check(d *document) error {
+	if err := cmp.Or(d.checkReading("ipfs", o.IPFS.Peers, o.IPFS.Gateways), d.peers("ipfs.bootstrap", o.IPFS.Bootstrap)); err != nil {
+		return err
+	}
 	for i := range o.Publishers {
 		key, p := fmt.Sprintf("publishers[%d]", i), &o.Publishers[i]
 		if err := d.required(key, map[string]string{"name": p.Name}); err != nil {
@@ -192,9 +250,12 @@ func (o *Operator) check(d *document) error {
 			return d.fault(key, "", "want exactly one of url, urls")
 		}
 		for _, s := range p.Sources() {
-			if u, err := url.Parse(s); err != nil || !slices.Contains([]string{"http", "https", "s3", "file"}, u.Scheme) {
-				return d.fault(key+".url", "", "%q: want http://, https://, s3:// or file://", s)
+			if u, err := url.Parse(s); err != nil || !slices.Contains([]string{"http", "https", "s3", "file", "ipfs", "ipns"}, u.Scheme) {
+				return d.fault(key+".url", "", "%q: want http://, https://, s3://, file://, ipfs:// or ipns://", s)
 			}
+		}
+		if err := d.checkReading(key+".ipfs", p.IPFS.Peers, p.IPFS.Gateways); err != nil {
+			return err
 		}
 		if err := p.checkAccess(d, key); err != nil {
 			return err

@@ -1,105 +1,92 @@
 package ipfs
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
 	bitswap "github.com/ipfs/boxo/bitswap/message"
 	"github.com/ipfs/boxo/bitswap/network"
 	"github.com/ipfs/boxo/bitswap/network/bsnet"
-	"github.com/libp2p/go-libp2p"
-	"github.com/libp2p/go-libp2p/core/host"
-	p2p "github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/pnet"
-	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
-	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
-	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
 )
 
 // Network is this machine as a peer that asks others for blocks. Nobody can reach
 // it, and it has a new identity each time.
 type Network struct {
-	host    host.Host
+	host    *client
 	bitswap network.BitSwapNetwork
+	private bool
+	start   []peer.AddrInfo // where the DHT is found
 
 	mu    sync.Mutex
 	peers map[peer.ID]*Peer
+
+	routing routing
 }
 
-// Join makes a peer of the public network or, with the text of a swarm key, of the
-// private one whose nodes share it.
-func Join(swarmKey []byte) (*Network, error) {
-	resources, err := resourceManager()
+// NetworkOptions say which network to join.
+type NetworkOptions struct {
+	// SwarmKey is the text of the key that the nodes of a private network share, as
+	// Kubo has it in its file swarm.key; nil is the public network.
+	SwarmKey []byte
+	// Bootstrap are the nodes that the DHT is found through, as multiaddrs that end in
+	// /p2p/ and who is there. nil are those of the public network.
+	Bootstrap []string
+}
+
+// Join makes a peer of a network. There are no connections yet.
+func Join(o NetworkOptions) (*Network, error) {
+	start, err := o.bootstrap()
 	if err != nil {
 		return nil, err
 	}
-	options := []libp2p.Option{
-		libp2p.NoListenAddrs,
-		libp2p.Transport(tcp.NewTCPTransport),
-		libp2p.ResourceManager(resources),
-		libp2p.UserAgent("qsync"),
-		libp2p.DisableRelay(),
-		libp2p.DisableMetrics(),
-	}
-	if swarmKey == nil {
-		options = append(options, libp2p.Transport(quic.NewTransport))
-	} else {
-		key, err := pnet.DecodeV1PSK(bytes.NewReader(swarmKey))
-		if err != nil {
-			return nil, errors.Join(errSwarmKey, resources.Close())
-		}
-		options = append(options, libp2p.PrivateNetwork(key))
-	}
-	h, err := libp2p.New(options...)
+	h, err := newClient(o.SwarmKey)
 	if err != nil {
 		return nil, fmt.Errorf("join the network of IPFS: %w", err)
 	}
-	n := &Network{host: h, bitswap: bsnet.NewFromIpfsHost(h), peers: map[peer.ID]*Peer{}}
+	n := &Network{host: h, bitswap: bsnet.NewFromIpfsHost(h), private: o.SwarmKey != nil, start: start, peers: map[peer.ID]*Peer{}}
 	n.bitswap.Start(receiver{n})
 	return n, nil
 }
 
-// errSwarmKey says nothing of the text.
-var errSwarmKey = errors.New("it is no key of a private network: want /key/swarm/psk/1.0.0/, /base16/ and 64 hex digits in three lines")
-
-// What peers may make us receive. One of them sends each block in a stream of its own.
-const (
-	peerStreams = 32
-	peerMemory  = 64 << 20 // bytes that have arrived and nobody has read yet
-)
-
-func resourceManager() (p2p.ResourceManager, error) {
-	limits := rcmgr.DefaultLimits
-	libp2p.SetDefaultServiceLimits(&limits)
-	config := rcmgr.PartialLimitConfig{PeerDefault: rcmgr.ResourceLimits{
-		StreamsInbound: peerStreams, Memory: peerMemory,
-	}}
-	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(config.Build(limits.AutoScale())))
-}
-
 // Close leaves the network.
 func (n *Network) Close() error {
+	err := n.routing.close()
 	n.bitswap.Stop()
-	return n.host.Close()
+	if closeErr := n.host.Close(); err == nil {
+		err = closeErr
+	}
+	return err
 }
 
 // Peer is the node at an address, a multiaddr that ends in /p2p/ and its name. There
 // is no connection yet.
 func (n *Network) Peer(address string) (*Peer, error) {
+	info, err := parsePeer(address)
+	if err != nil {
+		return nil, err
+	}
+	return n.peer(address, info), nil
+}
+
+func parsePeer(address string) (peer.AddrInfo, error) {
 	a, err := ma.NewMultiaddr(address)
 	if err != nil {
-		return nil, fmt.Errorf("peer %q: %w", address, err)
+		return peer.AddrInfo{}, fmt.Errorf("peer %q: %w", address, err)
 	}
 	info, err := peer.AddrInfoFromP2pAddr(a)
 	if err != nil {
-		return nil, fmt.Errorf("peer %q: it does not end in /p2p/ and the name of a node: %w", address, err)
+		return peer.AddrInfo{}, fmt.Errorf("peer %q: it does not end in /p2p/ and the name of a node: %w", address, err)
 	}
-	return n.peer(address, *info), nil
+	return *info, nil
+}
+
+// CheckPeer reports what is wrong with the address of a peer.
+func CheckPeer(address string) error {
+	_, err := parsePeer(address)
+	return err
 }
 
 func (n *Network) peer(name string, info peer.AddrInfo) *Peer {

@@ -28,13 +28,14 @@ type Peer struct {
 	network *Network
 	name    string
 	info    peer.AddrInfo
+	stall   time.Duration // how long a peer that is waited for may bring nothing
 
 	connecting sync.Mutex
 	sender     network.MessageSender // nil without a connection
 
 	mu    sync.Mutex
 	wants map[unixfs.CID][]chan leaf // those who wait
-	last  time.Time                  // when the last block came
+	last  time.Time                  // when the last block came that somebody waited for
 	// given are the blocks that came or that nobody waits for any more: they may
 	// come once more. What was never asked for may not come. When there are many,
 	// they are the older ones, and those that were that are forgotten.
@@ -47,14 +48,13 @@ var _ Blocks = (*Peer)(nil)
 const (
 	connectTimeout = 15 * time.Second
 	sendTimeout    = 15 * time.Second
-	// stallTimeout is how long a peer that is waited for may bring nothing at all.
-	stallTimeout = 30 * time.Second
+	stallTimeout   = 30 * time.Second
 	// maxGiven is how many blocks are remembered at least: more than are ever under way.
 	maxGiven = 4096
 )
 
 func newPeer(n *Network, name string, info peer.AddrInfo) *Peer {
-	return &Peer{network: n, name: name, info: info, wants: map[unixfs.CID][]chan leaf{}, given: map[unixfs.CID]bool{}}
+	return &Peer{network: n, name: name, info: info, stall: stallTimeout, wants: map[unixfs.CID][]chan leaf{}, given: map[unixfs.CID]bool{}}
 }
 
 // String is the address of the peer.
@@ -68,12 +68,10 @@ func (p *Peer) Get(ctx context.Context, c unixfs.CID) ([]byte, error) {
 	}
 	defer p.leave(c, arriving)
 	if first {
-		if err := p.send(ctx, c, false); err != nil {
-			p.refuse(c, err)
-		}
+		go p.ask(c) // the end of ctx is not that of others who wait for the same
 	}
 	asked := time.Now()
-	stall := time.NewTimer(stallTimeout)
+	stall := time.NewTimer(p.stall)
 	defer stall.Stop()
 	for {
 		select {
@@ -83,10 +81,10 @@ func (p *Peer) Get(ctx context.Context, c unixfs.CID) ([]byte, error) {
 			return nil, context.Cause(ctx)
 		case <-stall.C:
 			quiet := p.quiet(asked)
-			if quiet >= stallTimeout {
-				return nil, fmt.Errorf("no block for %s", stallTimeout)
+			if quiet >= p.stall {
+				return nil, fmt.Errorf("no block for %s", p.stall)
 			}
-			stall.Reset(stallTimeout - quiet)
+			stall.Reset(p.stall - quiet)
 		}
 	}
 }
@@ -117,6 +115,13 @@ func (p *Peer) leave(c unixfs.CID, arriving chan leaf) {
 		delete(p.wants, c)
 		p.remember(c)
 		go p.cancel(c)
+	}
+}
+
+// ask says that a block is wanted.
+func (p *Peer) ask(c unixfs.CID) {
+	if err := p.send(context.Background(), c, false); err != nil {
+		p.refuse(c, err)
 	}
 }
 
@@ -225,12 +230,14 @@ func (p *Peer) received(m bitswap.BitSwapMessage) {
 	for _, b := range m.Blocks() {
 		// The library has computed the address from the bytes.
 		c, ours := address(b.Cid())
-		if !ours || !p.answer(c, leaf{block: b.RawData()}) && !p.given[c] && !p.older[c] {
+		switch {
+		case ours && p.answer(c, leaf{block: b.RawData()}):
+			p.last = time.Now()
+		case !ours || !p.given[c] && !p.older[c]:
 			p.err = backoff.Permanent(errUnasked)
 			p.fail(p.err)
 			return
 		}
-		p.last = time.Now()
 	}
 	for _, missing := range m.DontHaves() {
 		if c, ours := address(missing); ours {
@@ -239,15 +246,19 @@ func (p *Peer) received(m bitswap.BitSwapMessage) {
 	}
 }
 
-// answer passes on a block to all who wait for it. p.mu is held.
+// answer passes on a block to all who wait for it, and reports whether anybody did.
+// p.mu is held.
 func (p *Peer) answer(c unixfs.CID, l leaf) bool {
 	waiting, wanted := p.wants[c]
+	if !wanted {
+		return false
+	}
 	for _, w := range waiting {
 		w <- l
 	}
 	delete(p.wants, c)
 	p.remember(c)
-	return wanted
+	return true
 }
 
 // libraryCID is an address as the libraries have it.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/qsync/qsync/fetcher"
 	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/manifest/unixfs"
@@ -17,9 +19,13 @@ import (
 // Source reads a published tree from one that has its blocks.
 type Source struct {
 	blocks Blocks
+	name   string
+	site   Site // nil without
 
-	mu   sync.Mutex
-	root unixfs.CID // of the tree that keys are paths in; none if its codec is 0
+	mu    sync.Mutex
+	tree  unixfs.CID // of the version's objects; none if its codec is 0
+	files fetcher.Source
+	sure  bool // that files are served
 	// directories are the nodes that have been met on the ways to keys. There is a
 	// hundred bytes of them for each object that was read.
 	directories map[unixfs.CID][]byte
@@ -27,15 +33,27 @@ type Source struct {
 
 var _ fetcher.Addressed = (*Source)(nil)
 
-// NewSource makes a source of what blocks has of any version: see
-// [Source.HasSegments].
-func NewSource(blocks Blocks) *Source { return &Source{blocks: blocks} }
+// Site returns the root of the tree that holds all that is published: catalog, heads,
+// manifests, and the objects of some versions.
+type Site func(ctx context.Context) (unixfs.CID, error)
 
-// NewSite makes a source of the tree below root.
-func NewSite(blocks Blocks, root unixfs.CID) *Source { return &Source{blocks: blocks, root: root} }
+// Filer is a gateway that has files too, by their paths in a tree.
+type Filer interface {
+	Tree(root unixfs.CID) fetcher.Source
+}
+
+// NewSource makes a source of what blocks has of any version: see
+// [Source.HasSegments]. From a [Filer] it asks for whole spans of files, unless it
+// turns out that only blocks are served.
+func NewSource(blocks Blocks) *Source { return &Source{blocks: blocks, name: blocks.String()} }
+
+// NewSite makes a source of a site, which name stands for.
+func NewSite(name string, blocks Blocks, site Site) *Source {
+	return &Source{blocks: blocks, name: name, site: site}
+}
 
 // String implements [fetcher.Source].
-func (s *Source) String() string { return s.blocks.String() }
+func (s *Source) String() string { return s.name }
 
 // HasSegments implements [fetcher.Addressed].
 func (s *Source) HasSegments(ctx context.Context, roots *manifest.IPFS) (bool, error) {
@@ -55,7 +73,10 @@ func (s *Source) HasSegments(ctx context.Context, roots *manifest.IPFS) (bool, e
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.root, s.directories = root, map[unixfs.CID][]byte{root: block}
+	s.tree, s.directories = root, map[unixfs.CID][]byte{root: block}
+	if f, is := s.blocks.(Filer); is && s.site == nil {
+		s.files = f.Tree(root)
+	}
 	return true, nil
 }
 
@@ -95,6 +116,9 @@ func (s *Source) Open(ctx context.Context, span fetcher.Span) (io.ReadCloser, er
 	if span.Chunks != nil {
 		return s.stream(ctx, span, unixfs.CID{}), nil
 	}
+	if body, err, served := s.openFile(ctx, span); served {
+		return body, err
+	}
 	file, err := s.find(ctx, span.Key)
 	if err != nil {
 		return nil, err
@@ -102,14 +126,54 @@ func (s *Source) Open(ctx context.Context, span fetcher.Span) (io.ReadCloser, er
 	return s.stream(ctx, span, file), nil
 }
 
-// find finds the root of a file in the tree.
+// openFile asks for a span of a file. A gateway that refuses the first one serves
+// blocks only.
+func (s *Source) openFile(ctx context.Context, span fetcher.Span) (body io.ReadCloser, err error, served bool) {
+	s.mu.Lock()
+	files, sure := s.files, s.sure
+	s.mu.Unlock()
+	if files == nil {
+		return nil, nil, false
+	}
+	body, err = files.Open(ctx, span)
+	refused := errors.Is(err, fetcher.ErrNotFound) || errors.As(err, new(*backoff.PermanentError))
+	if refused && !sure {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.files = nil
+		return nil, nil, false
+	}
+	if err == nil && !sure {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.sure = true
+	}
+	return body, err, true
+}
+
+// find finds the root of a file: in the tree of the version's objects, or else in the
+// site.
 func (s *Source) find(ctx context.Context, key string) (unixfs.CID, error) {
 	s.mu.Lock()
-	at := s.root
+	tree := s.tree
 	s.mu.Unlock()
-	if at.Codec == 0 {
-		return at, fmt.Errorf("%s: %w: there is no tree to look in", key, fetcher.ErrNotFound)
+	if tree.Codec != 0 {
+		file, err := s.findIn(ctx, tree, key)
+		if s.site == nil || !errors.Is(err, fetcher.ErrNotFound) {
+			return file, err
+		}
 	}
+	if s.site == nil {
+		return tree, fmt.Errorf("%s: %w: there is no tree to look in", key, fetcher.ErrNotFound)
+	}
+	root, err := s.site(ctx)
+	if err != nil {
+		return root, err
+	}
+	return s.findIn(ctx, root, key)
+}
+
+func (s *Source) findIn(ctx context.Context, at unixfs.CID, key string) (unixfs.CID, error) {
 	for name := range strings.SplitSeq(key, "/") {
 		link, err := unixfs.Lookup(at, name, func(c unixfs.CID) ([]byte, error) { return s.directory(ctx, c) })
 		if errors.Is(err, fs.ErrNotExist) {

@@ -1,0 +1,324 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/qsync/qsync/cmd/internal/term"
+	"github.com/qsync/qsync/manifest"
+	"github.com/qsync/qsync/manifest/trust"
+	"github.com/qsync/qsync/manifest/unixfs"
+	"github.com/qsync/qsync/publish/dir"
+	"github.com/qsync/qsync/publish/ipfs"
+)
+
+// planted is a publication that is on IPFS as well.
+type planted struct {
+	*testing.T
+	tree, verifier string
+	files          map[string]string
+	manifest       *manifest.Manifest
+	index          *manifest.Index
+	view           *ipfs.View
+	site           unixfs.CID
+}
+
+// plant publishes, and adds the trees of the version to the manifest.
+func plant(t *testing.T) *planted {
+	t.Helper()
+	p := &planted{T: t}
+	p.tree, p.verifier, p.files = publishTree(t)
+	target, err := dir.New(p.tree)
+	check(t, err)
+	p.view, err = ipfs.OpenView(t.TempDir(), target)
+	check(t, err)
+	t.Cleanup(func() { check(t, p.view.Close()) })
+
+	policy, err := trust.NewPolicy([]string{p.verifier}, 1)
+	check(t, err)
+	head, err := policy.OpenHead(p.object(manifest.HeadKey("demo-files")), "demo-files", time.Now())
+	check(t, err)
+	p.manifest, err = manifest.ParseManifest(p.object(manifest.ManifestKey(head.Snapshots[0].Manifest)))
+	check(t, err)
+	object := p.object(manifest.IndexKey(p.manifest.Index.Digest))
+	p.index, err = manifest.ReadIndex(bytes.NewReader(object), p.manifest.Index.RawSize)
+	check(t, err)
+	p.manifest.IPFS, err = p.view.Version(t.Context(), p.index, p.manifest.Index.Digest, object)
+	check(t, err)
+	check(t, p.view.Add(t.Context(), p.index, p.manifest.Index.Digest, object))
+
+	text, err := p.manifest.Marshal()
+	check(t, err)
+	head.Sequence++
+	head.Snapshots[0].Manifest, head.Snapshots[0].Size = manifest.Sum(text), int64(len(text))
+	secret, err := os.ReadFile(filepath.Join(p.tree, "..", "snapshots.example.org.key"))
+	check(t, err)
+	signer, err := trust.NewSigner(strings.TrimSpace(string(secret)))
+	check(t, err)
+	unsigned, err := head.Marshal()
+	check(t, err)
+	signed, err := trust.Sign(unsigned, signer)
+	check(t, err)
+	small := map[string][]byte{manifest.ManifestKey(manifest.Sum(text)): text, manifest.HeadKey("demo-files"): signed}
+	for key, body := range small {
+		check(t, os.WriteFile(filepath.Join(p.tree, key), body, 0o644))
+	}
+	small[manifest.CatalogKey] = p.object(manifest.CatalogKey)
+	p.site, err = p.view.Site(t.Context(), "demo-files", small, p.manifest.IPFS)
+	check(t, err)
+	return p
+}
+
+func (p *planted) object(key string) []byte {
+	p.Helper()
+	body, err := os.ReadFile(filepath.Join(p.tree, key))
+	check(p.T, err)
+	return body
+}
+
+// start starts a node of the agent's that serves blocks.
+func start(t *testing.T, blocks ipfs.Blocks, with func(*ipfs.Options)) *ipfs.Node {
+	t.Helper()
+	text, err := ipfs.NewIdentity()
+	check(t, err)
+	identity, err := ipfs.ParseIdentity(text)
+	check(t, err)
+	o := ipfs.Options{
+		Identity: identity, State: filepath.Join(t.TempDir(), "ipfs.db"), Blocks: blocks, DHT: ipfs.DHTOff,
+		Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Gateway: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler),
+	}
+	if with != nil {
+		with(&o)
+	}
+	n, err := ipfs.Start(t.Context(), o)
+	check(t, err)
+	t.Cleanup(func() { _ = n.Close() })
+	return n
+}
+
+// fetch fetches with these flags, and returns what was said.
+func (p *planted) fetch(flags ...string) (said string, err error) {
+	p.Helper()
+	target := filepath.Join(p.TempDir(), "db")
+	_, said, err = run(p.T, append([]string{"fetch", "demo", "--trust", p.verifier, "--to", target}, flags...)...)
+	if err != nil {
+		return said, err
+	}
+	for path, body := range p.files {
+		if got, err := os.ReadFile(filepath.Join(target, path)); err != nil || string(got) != body {
+			p.Errorf("%s: got %d bytes, %v", path, len(got), err)
+		}
+	}
+	return said, nil
+}
+
+func (p *planted) mustFetch(flags ...string) (said string) {
+	p.Helper()
+	said, err := p.fetch(flags...)
+	if err != nil {
+		p.Fatalf("%v: %s", err, said)
+	}
+	return said
+}
+
+// withoutSegments is a place with all but the data.
+func (p *planted) withoutSegments() string {
+	p.Helper()
+	place := p.TempDir()
+	check(p.T, os.CopyFS(place, os.DirFS(p.tree)))
+	check(p.T, os.RemoveAll(filepath.Join(place, "segments")))
+	server := httptest.NewServer(dir.Handler(place))
+	p.Cleanup(server.Close)
+	return server.URL
+}
+
+// TestFetchFromIPFS: the data comes from IPFS alone, the head over HTTP.
+func TestFetchFromIPFS(t *testing.T) {
+	p := plant(t)
+	n := start(t, p.view, nil)
+	head := p.withoutSegments()
+	for name, from := range map[string][]string{
+		"peer":    {"--peer", n.Addrs()[0]},
+		"gateway": {"--gateway", "http://" + n.Gateway()},
+	} {
+		said := p.mustFetch(append(from, "--from", head, "--only", "ipfs")...)
+		if !strings.Contains(said, "source    "+from[1]+" (segments)") || strings.Contains(said, "source    "+head) {
+			t.Errorf("%s: %s", name, said)
+		}
+	}
+	if s := n.Stats(); s.BytesSent < 20<<20 {
+		t.Errorf("%d bytes were sent to the peer", s.BytesSent)
+	}
+	_, err := p.fetch("--from", head, "--only", "s3,dir")
+	if code := term.ExitCode(err); code != term.ExitUsage || !strings.Contains(err.Error(), "has no such source") {
+		t.Errorf("exit code %d: %v", code, err)
+	}
+	_, err = p.fetch("--from", head, "--only", "ftp")
+	if code := term.ExitCode(err); code != term.ExitUsage {
+		t.Errorf("exit code %d: %v", code, err)
+	}
+}
+
+// part is the blocks that some say yes to.
+type part struct {
+	ipfs.Blocks
+	has func(unixfs.CID) bool
+}
+
+func (b part) Get(ctx context.Context, c unixfs.CID) ([]byte, error) {
+	if !b.has(c) {
+		return nil, ipfs.ErrNotFound
+	}
+	return b.Blocks.Get(ctx, c)
+}
+
+func (b part) Size(ctx context.Context, c unixfs.CID) (int, error) {
+	if !b.has(c) {
+		return 0, ipfs.ErrNotFound
+	}
+	return b.Blocks.Size(ctx, c)
+}
+
+// lying are blocks with a bit that is another one. Size does not tell.
+type lying struct{ ipfs.Blocks }
+
+func (b lying) Get(ctx context.Context, c unixfs.CID) ([]byte, error) {
+	block, err := b.Blocks.Get(ctx, c)
+	if err == nil && c.Codec == unixfs.Raw && len(block) > 0 {
+		block = bytes.Clone(block)
+		block[len(block)/2] ^= 1
+	}
+	return block, err
+}
+
+// TestFetchFromThirds: of three peers that have a third of the chunks each, one lies and
+// one dies half-way; the publisher's own server has what they owe.
+func TestFetchFromThirds(t *testing.T) {
+	p := plant(t)
+	third := func(n byte) ipfs.Blocks {
+		return part{p.view, func(c unixfs.CID) bool { return c.Digest[31]%3 == n }}
+	}
+	dying := &mortal{Blocks: third(1)}
+	dying.left.Store(3)
+	dies := start(t, dying, nil)
+	dying.die = func() { _ = dies.Close() }
+	good, lies := start(t, third(0), nil), start(t, lying{third(2)}, nil)
+	server := httptest.NewServer(dir.Handler(p.tree))
+	defer server.Close()
+	said := p.mustFetch("--from", server.URL, "--peer", good.Addrs()[0], "--peer", lies.Addrs()[0], "--peer", dies.Addrs()[0], "--jobs", "4")
+	if s := good.Stats(); s.BlocksSent == 0 {
+		t.Errorf("the good one was not asked: %s", said)
+	}
+	if dying.left.Load() > 0 {
+		t.Errorf("nobody died: %s", said)
+	}
+}
+
+// mortal are blocks of one that dies after some.
+type mortal struct {
+	ipfs.Blocks
+	left atomic.Int64
+	once sync.Once
+	die  func()
+}
+
+func (m *mortal) Get(ctx context.Context, c unixfs.CID) ([]byte, error) {
+	if m.left.Add(-1) < 0 {
+		m.once.Do(func() { go m.die() })
+		return nil, errors.New("dead")
+	}
+	return m.Blocks.Get(ctx, c)
+}
+
+// TestFetchFromSites: everything comes from IPFS, by a root and by a name.
+func TestFetchFromSites(t *testing.T) {
+	p := plant(t)
+	n := start(t, p.view, nil)
+	check(t, n.PublishName(t.Context(), "demo-files", p.site, time.Minute, time.Hour))
+	name, err := n.Name("demo-files")
+	check(t, err)
+	gateway := "http://" + n.Gateway()
+	for _, flags := range [][]string{
+		{"--from", "ipfs://" + p.site.String(), "--gateway", gateway},
+		{"--from", "ipfs://" + p.site.String(), "--peer", n.Addrs()[0]},
+		{"--from", "ipns://" + name, "--gateway", gateway},
+		{"--from", "ipns://" + name, "--gateway", "http://127.0.0.1:9", "--gateway", gateway, "--peer", n.Addrs()[0], "--only", "ipfs"},
+	} {
+		p.mustFetch(flags...)
+	}
+	// A root locates, it does not vouch.
+	_, other, err := trust.GenerateKey("snapshots.example.org")
+	check(t, err)
+	_, _, err = run(t, "inspect", "demo", "--trust", other, "--from", "ipfs://"+p.site.String(), "--gateway", gateway)
+	if code := term.ExitCode(err); code != term.ExitUntrusted {
+		t.Errorf("exit code %d: %v", code, err)
+	}
+	stdout, _, err := run(t, "inspect", "demo", "--trust", p.verifier, "--from", "ipns://"+name, "--gateway", gateway)
+	if err != nil || !strings.Contains(stdout, "ipfs raw        "+p.manifest.IPFS.Raw) || !strings.Contains(stdout, "ipfs zstd       "+p.manifest.IPFS.Zstd) {
+		t.Errorf("%v: %s", err, stdout)
+	}
+	for _, bad := range []string{"ipfs://", "ipfs://QmNnooDu7bfjPFoTZYxMNLWUQJyrVwtbZg5gBMjTezGAJN", "ipfs://" + p.site.String() + "/raw", "ipns://" + name + "?x"} {
+		_, err := p.fetch("--from", bad, "--gateway", gateway)
+		if code := term.ExitCode(err); code != term.ExitUsage {
+			t.Errorf("%s: exit code %d: %v", bad, code, err)
+		}
+	}
+}
+
+// TestFetchFromHostileGateways: none of them keeps a good one from its work.
+func TestFetchFromHostileGateways(t *testing.T) {
+	p := plant(t)
+	n := start(t, p.view, nil)
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("something else")) }))
+	defer elsewhere.Close()
+	good := "http://" + n.Gateway()
+	for name, do := range map[string]http.HandlerFunc{
+		"wrong bytes": func(w http.ResponseWriter, r *http.Request) {
+			resp, err := http.DefaultClient.Do(must(http.NewRequestWithContext(r.Context(), http.MethodGet, good+r.URL.String(), nil)))
+			if err != nil {
+				return
+			}
+			defer resp.Body.Close()
+			w.WriteHeader(resp.StatusCode)
+			_, _ = w.Write(make([]byte, max(0, resp.ContentLength)))
+		},
+		"endless": func(w http.ResponseWriter, r *http.Request) {
+			for r.Context().Err() == nil {
+				_, _ = w.Write(make([]byte, 64<<10))
+			}
+		},
+		"elsewhere": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) },
+		"refuses and hangs": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(do)
+			t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
+			q := *p
+			q.T = t
+			q.mustFetch("--from", "ipfs://"+p.site.String(), "--gateway", server.URL, "--gateway", good)
+		})
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
