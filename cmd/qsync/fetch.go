@@ -29,10 +29,13 @@ type fetchOptions struct {
 	yes      bool
 	unsigned bool
 	only     []string
+
+	seedBack bool // give what was restored to others
+	seeding  seedingOptions
 }
 
 func fetchCommand() *cobra.Command {
-	var o fetchOptions
+	o := fetchOptions{seeding: defaultSeeding()}
 	cmd := &cobra.Command{
 		Use:   "fetch CHAIN|CHANNEL",
 		Short: "Restore a snapshot",
@@ -78,7 +81,11 @@ nothing vouches for them, neither who made them nor that they arrived unchanged.
 	flags.BoolVar(&o.yes, "yes", false, "agree to what would be asked, but not to pay")
 	flags.BoolVar(&o.unsigned, "unsigned", false, "take files from --from parity+https://… though nobody vouches for them")
 	flags.StringSliceVar(&o.only, "only", nil, "`KIND` of source that data may come from: http, s3, ipfs or dir; may be repeated (default: any)")
+	flags.BoolVar(&o.seedBack, "seed-back", false, "when all is restored, give it to others until it is interrupted, as qsync seed does")
+	o.seeding.addFlags(cmd, "seed-back-")
 	cmd.MarkFlagsMutuallyExclusive("to", "base-path")
+	cmd.MarkFlagsMutuallyExclusive("seed-back", "dry-run")
+	cmd.MarkFlagsMutuallyExclusive("seed-back", "unsigned")
 	cmd.MarkFlagsMutuallyExclusive("in-place", "keep-old")
 	for _, name := range []string{"to", "base-path", "seed"} {
 		term.Must(cmd.MarkFlagDirname(name))
@@ -149,7 +156,11 @@ func fetchFrom(ctx context.Context, out *term.Output, o fetchOptions, money *mon
 	m := result.Manifest
 	printDone(out, result, restored{m.Channel, m.Version, m.Chain.ID, m.Database, m.Files, m.RawSize}, target)
 	sayNext(out, m.Chain.ID, nodes)
-	return nil
+	if !o.seedBack {
+		return nil
+	}
+	s := &seeding{seedingOptions: o.seeding, publisher: c.publisher, directory: target, out: out}
+	return s.run(ctx, m)
 }
 
 // restore runs a restore, shows how it goes, and asks before it replaces what is no

@@ -16,6 +16,6 @@ func command() *cobra.Command {
 		Use:   "qsync",
 		Short: "Restore snapshots of a node's database",
 	}
-	root.AddCommand(fetchCommand(), listCommand(), inspectCommand(), verifyCommand(), checkNodeCommand())
+	root.AddCommand(fetchCommand(), listCommand(), inspectCommand(), verifyCommand(), seedCommand(), checkNodeCommand())
 	return root
 }

@@ -120,7 +120,7 @@ func newHost(o *Options, limits Limits) (_ *p2pHost, err error) {
 	}
 	h.closers = append(h.closers, connections.Close)
 	b, err := basichost.NewHost(s, &basichost.HostOpts{
-		EventBus: bus, ConnManager: connections, ObservedAddrsManager: observed, EnablePing: true, UserAgent: "qsyncd",
+		EventBus: bus, ConnManager: connections, ObservedAddrsManager: observed, EnablePing: true, UserAgent: "qsync",
 	})
 	if err != nil {
 		return nil, err

@@ -71,7 +71,9 @@ const (
 // identityFile is the default of identity, in the state directory.
 const identityFile = "ipfs.key"
 
-func defaultSwarm(private bool) []string {
+// DefaultSwarm are the addresses that a node listens at where nothing is said: port 4001 of
+// TCP and, outside of private networks, of QUIC.
+func DefaultSwarm(private bool) []string {
 	swarm := []string{"/ip4/0.0.0.0/tcp/4001", "/ip6/::/tcp/4001"}
 	if !private {
 		swarm = append(swarm, "/ip4/0.0.0.0/udp/4001/quic-v1", "/ip6/::/udp/4001/quic-v1")
@@ -81,7 +83,7 @@ func defaultSwarm(private bool) []string {
 
 func (i *IPFS) setDefaults(dir, state string) {
 	if i.Swarm == nil {
-		i.Swarm = defaultSwarm(i.SwarmKey != "")
+		i.Swarm = DefaultSwarm(i.SwarmKey != "")
 	}
 	i.DHT = cmp.Or(i.DHT, DHTClient)
 	i.Identity = cmp.Or(i.Identity, filepath.Join(state, identityFile))
