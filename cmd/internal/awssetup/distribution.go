@@ -2,18 +2,19 @@ package awssetup
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudfront"
 	"github.com/aws/aws-sdk-go-v2/service/cloudfront/types"
+	"github.com/aws/smithy-go"
 )
 
 // settleDistribution sees to the distribution, after what it consists of.
 func (s *setup) settleDistribution(ctx context.Context) error {
 	var with parts
-	var err error
 	for _, part := range []struct {
 		id     *string
 		settle func() (string, error)
@@ -24,10 +25,28 @@ func (s *setup) settleDistribution(ctx context.Context) error {
 		{&with.headers, func() (string, error) { return s.settleResponseHeaders(ctx) }},
 		{&with.keyGroup, func() (string, error) { return s.settleKeys(ctx) }},
 	} {
-		if *part.id, err = part.settle(); err != nil {
+		err := again(func() (err error) { *part.id, err = part.settle(); return err })
+		if err != nil {
 			return err
 		}
 	}
+	return again(func() error { return s.settleWhole(ctx, with) })
+}
+
+// again settles once more what is there though it was not found: the answer to the
+// request that made it was lost, and Amazon's library has sent it twice. At most two
+// things are made at once.
+func again(settle func() error) (err error) {
+	for range 3 {
+		err = settle()
+		if answer := (smithy.APIError)(nil); !errors.As(err, &answer) || !strings.HasSuffix(answer.ErrorCode(), "AlreadyExists") {
+			break
+		}
+	}
+	return err
+}
+
+func (s *setup) settleWhole(ctx context.Context, with parts) error {
 	r := &resource{name: "distribution " + s.comment()}
 	id, err := s.findDistribution(ctx)
 	if err != nil {

@@ -181,6 +181,33 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// TestAnswersLost: each request that changes something happens, its answer is lost,
+// and Amazon's library sends it again.
+func TestAnswersLost(t *testing.T) {
+	a := awstest.New(t)
+	mustRun(t, fullPlan(), Options{})
+	want := state(a, "polka-cdn", "polka-raw")
+
+	a = awstest.New(t)
+	lost := map[string]bool{}
+	f := &awstest.Fault{Applied: true, Passing: true, Code: "ServiceUnavailable"}
+	f.Hits = func(r awstest.Request, _ int) bool {
+		first := !r.Read() && !lost[r.String()]
+		lost[r.String()] = true
+		return first
+	}
+	a.Break(f)
+	if got := run(t, fullPlan(), Options{}); got.err != nil || got.Left > 0 || f.Hit() == "" {
+		t.Errorf("%v, %+v", got.err, got.Result)
+	}
+	if diff := cmp.Diff(want, state(a, "polka-cdn", "polka-raw")); diff != "" {
+		t.Errorf("(-want +is):\n%s", diff)
+	}
+	if exposed := a.Exposed(); exposed != nil {
+		t.Errorf("open at the owner's cost: %s", exposed)
+	}
+}
+
 // TestTurnedRound: a bucket whose readers paid becomes one that is private, and the
 // other way round. On no way is it open at its owner's cost.
 func TestTurnedRound(t *testing.T) {
