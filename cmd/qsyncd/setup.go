@@ -34,6 +34,7 @@ type setupAWSOptions struct {
 	alias       string
 	certificate string
 	publicKey   string // file
+	public      bool
 	size        term.Bytes
 	downloads   term.Bytes
 }
@@ -69,10 +70,12 @@ needs, and what it costs. scripts/aws/qsync.yaml makes the same with CloudFormat
 	flags.StringVar(&o.priceClass, "price-class", "", "serve from North America and Europe only (100), from all but the dearest places (200), or from `all` (default: as it is, and 100 for a new distribution)")
 	flags.StringVar(&o.alias, "alias", "", "another host `NAME` of the distribution (default: as it is)")
 	flags.StringVar(&o.certificate, "certificate", "", "`ARN` of its certificate in ACM, us-east-1")
-	flags.StringVar(&o.publicKey, "public-key", "", "`FILE` of a public key in PEM: serve only what is signed with the private one (default: that of the configured signer)")
+	flags.StringVar(&o.publicKey, "public-key", "", "`FILE` of a public key in PEM: serve only what is signed with the private one (default: that of the configured signer; without one, as it is)")
 	flags.Var(&o.size, "size", "estimate the cost for snapshots of so many `BYTES`, like 1TB, in each bucket")
 	flags.Var(&o.downloads, "downloads", "and so many `BYTES`, like 20TB, fetched from the CDN in a month")
+	flags.BoolVar(&o.public, "public", false, "open a private distribution: everybody may read (default: as it is, and for everybody if it is new)")
 	cmd.MarkFlagsRequiredTogether("alias", "certificate")
+	cmd.MarkFlagsMutuallyExclusive("public-key", "public")
 	term.Must(cmd.MarkFlagFilename("public-key", "pem"))
 	return cmd
 }
@@ -108,7 +111,7 @@ func setupAWS(ctx context.Context, out *term.Output, o setupAWSOptions) error {
 
 // setupPlan is what the configuration and the flags ask for.
 func setupPlan(cfg *config.Agent, o setupAWSOptions) (*awssetup.Plan, error) {
-	p := &awssetup.Plan{PriceClass: o.priceClass, Alias: o.alias, Certificate: o.certificate}
+	p := &awssetup.Plan{PriceClass: o.priceClass, Alias: o.alias, Certificate: o.certificate, Public: o.public}
 	var front *config.CloudFront
 	for _, t := range cfg.Targets {
 		switch {
@@ -132,6 +135,10 @@ func setupPlan(cfg *config.Agent, o setupAWSOptions) (*awssetup.Plan, error) {
 	if front != nil {
 		p.Distribution = front.Distribution
 	}
+	if o.public && front != nil && front.Signer != nil {
+		return nil, term.WithHint(errors.New("set up AWS: --public is asked for, and the configuration has a signer for those who are let in"),
+			"take signer: out of the configuration, or leave --public out")
+	}
 	var err error
 	p.PublicKey, err = publicKey(front, o.publicKey)
 	return p, err
@@ -141,8 +148,8 @@ func bucketOf(s *config.S3Target) *awssetup.Bucket {
 	return &awssetup.Bucket{Name: s.Bucket, Region: s.Region, Prefix: s.Prefix}
 }
 
-// publicKey is that of the file, or the half of the configured signer: a
-// distribution that is private must not become public because a flag was forgotten.
+// publicKey is that of the file, or the half of the configured signer. None leaves who
+// may read as it is.
 func publicKey(front *config.CloudFront, file string) (string, error) {
 	if file != "" {
 		text, err := os.ReadFile(file)
@@ -186,7 +193,11 @@ func printFinding(out *term.Output, f awssetup.Finding, dryRun bool) {
 	case awssetup.Created:
 		out.Say("%s: %smade", f.Resource, would)
 	case awssetup.Changed:
-		out.Say("%s: %s: %schanged from %s to %s", f.Resource, f.Setting, would, shown(f.Is), shown(f.Want))
+		means := ""
+		if f.Why != "" {
+			means = ": " + f.Why
+		}
+		out.Say("%s: %s: %schanged from %s to %s%s", f.Resource, f.Setting, would, shown(f.Is), shown(f.Want), means)
 	case awssetup.Left:
 		out.Say("%s: %s: left at %s, want %s: %s", f.Resource, f.Setting, shown(f.Is), shown(f.Want), f.Why)
 	}
@@ -208,6 +219,7 @@ type setupEvent struct {
 	Distribution string          `json:"distribution,omitempty"`
 	URL          string          `json:"url,omitempty"`
 	KeyPairID    string          `json:"key_pair_id,omitempty"`
+	Private      bool            `json:"private"` // the distribution serves those only who are let in
 	Targets      string          `json:"targets"` // of qsyncd.yaml
 	AgentPolicy  json.RawMessage `json:"agent_policy"`
 	PricesOf     string          `json:"prices_of"`
@@ -220,7 +232,7 @@ type setupEvent struct {
 func printSetup(out *term.Output, o setupAWSOptions, p *awssetup.Plan, r *awssetup.Result) {
 	e := setupEvent{
 		Event: "done", DryRun: o.dryRun, Created: r.Created, Changed: r.Changed, Left: r.Left,
-		Distribution: r.Distribution, KeyPairID: r.KeyPairID, PricesOf: awssetup.PricesOf, Rates: p.Rates(),
+		Distribution: r.Distribution, KeyPairID: r.KeyPairID, Private: r.Private, PricesOf: awssetup.PricesOf, Rates: p.Rates(),
 		AgentPolicy: json.RawMessage(p.AgentPolicy(r.ARN)), Targets: targetsYAML(p, r),
 	}
 	if p.CDN != nil {
@@ -243,6 +255,9 @@ func printSetup(out *term.Output, o setupAWSOptions, p *awssetup.Plan, r *awsset
 	if e.Estimate != nil {
 		out.Result("\na month with snapshots of %s and downloads of %s:\n", term.Size(int64(o.size)), term.Size(int64(o.downloads)))
 		printCosts(out, append(e.Estimate, awssetup.Cost{What: "in all", USD: e.EstimateUSD}))
+	}
+	if r.Private && p.PublicKey == "" {
+		out.Say("distribution %s stays private: it serves those only who are let in, and --public opens it", r.Distribution)
 	}
 	if r.Created > 0 && !o.dryRun {
 		out.Say("it takes some minutes until a new distribution serves: qsyncd doctor tells")

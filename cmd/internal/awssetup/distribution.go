@@ -79,7 +79,7 @@ func (s *setup) findDistribution(ctx context.Context) (string, error) {
 }
 
 func (s *setup) makeDistribution(ctx context.Context, r *resource, with parts) error {
-	s.result.Distribution, s.result.ARN, s.result.Domain = unknown, unknown, unknown
+	s.result.Distribution, s.result.ARN, s.result.Domain, s.result.Private = unknown, unknown, unknown, s.PublicKey != ""
 	return s.make(r, func() error {
 		out, err := s.cloudFront.CreateDistributionWithTags(ctx, &cloudfront.CreateDistributionWithTagsInput{
 			DistributionConfigWithTags: &types.DistributionConfigWithTags{
@@ -122,6 +122,9 @@ func (s *setup) changeDistribution(ctx context.Context, r *resource, id string, 
 	}
 	wanted := s.distribution(with, false)
 	wanted.CallerReference = nil // it was that of its maker
+	if s.result.Private = isPrivate(is); r.own && wanted.DefaultCacheBehavior.TrustedKeyGroups != nil {
+		s.result.Private = isPrivate(wanted)
+	}
 	err = s.settle(r, "its configuration", compare(wanted, is), func() error {
 		overlay(reflect.ValueOf(is).Elem(), reflect.ValueOf(wanted).Elem())
 		_, err := s.cloudFront.UpdateDistribution(ctx, &cloudfront.UpdateDistributionInput{Id: &id, IfMatch: out.ETag, DistributionConfig: is})
@@ -131,6 +134,12 @@ func (s *setup) changeDistribution(ctx context.Context, r *resource, id string, 
 		s.done(r)
 	}
 	return err
+}
+
+// isPrivate reports whether a distribution serves those only who are let in.
+func isPrivate(d *types.DistributionConfig) bool {
+	b := d.DefaultCacheBehavior
+	return b != nil && b.TrustedKeyGroups != nil && aws.ToBool(b.TrustedKeyGroups.Enabled)
 }
 
 func (s *setup) settleDistributionTag(ctx context.Context, r *resource, is string) error {

@@ -97,14 +97,27 @@ func TestUnlessTold(t *testing.T) {
 	if diff := cmp.Diff(before, state(a)); diff != "" {
 		t.Error(diff)
 	}
-	// Whether everybody may read is never left open.
+	// So does who may read: a key that was forgotten opens nothing.
 	p.PublicKey = ""
-	if got := mustRun(t, p, Options{}); !slices.Contains(got.lines(Changed), "distribution "+got.Distribution+": DefaultCacheBehavior.TrustedKeyGroups.Enabled") {
-		t.Errorf("changed %v", got.lines(Changed))
+	if got := mustRun(t, p, Options{}); got.Changed > 0 || !got.Private {
+		t.Errorf("without the key: changed %v, private %t", got.lines(Changed), got.Private)
 	}
-	if again := mustRun(t, p, Options{}); again.Changed > 0 {
-		t.Errorf("changed again: %v", again.lines(Changed))
+	if diff := cmp.Diff(before, state(a)); diff != "" {
+		t.Errorf("without the key:\n%s", diff)
 	}
+	// It is opened when that is asked for, and each finding says what it means.
+	p.Public = true
+	opens := Difference{"DefaultCacheBehavior.TrustedKeyGroups.Enabled", "true", "false"}
+	for _, o := range []Options{{DryRun: true}, {}} {
+		got := mustRun(t, p, o)
+		if !slices.ContainsFunc(got.findings, func(f Finding) bool { return f.Difference == opens && f.Why == "then everybody may read" }) || got.Private {
+			t.Errorf("opened: private %t, %+v", got.Private, got.findings)
+		}
+	}
+	if again := mustRun(t, p, Options{}); again.Changed > 0 || again.Private {
+		t.Errorf("private %t, changed again: %v", again.Private, again.lines(Changed))
+	}
+	p.Public = false
 	// A key cannot be another one.
 	p.PublicKey = strings.Replace(publicKey, "MIIB", "MIIC", 1)
 	got := mustRun(t, p, Options{DryRun: true})

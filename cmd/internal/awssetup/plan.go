@@ -39,8 +39,10 @@ type Plan struct {
 	// certificate. Both are empty or none; empty leaves what there is.
 	Alias, Certificate string
 	// PublicKey in PEM makes the distribution serve only what is signed with its
-	// private half. Empty: everybody may read.
+	// private half. Empty leaves who may read as it is; everybody may read a new one.
 	PublicKey string
+	// Public opens a distribution that was not.
+	Public bool
 }
 
 // Bucket is a bucket, which is qsync's alone.
@@ -96,7 +98,9 @@ func (p *Plan) Check() error {
 		return fmt.Errorf("certificate %.120q: want the ARN of one of ACM in us-east-1, where CloudFront takes them from", p.Certificate)
 	case p.PublicKey != "" && !strings.HasPrefix(p.PublicKey, "-----BEGIN PUBLIC KEY-----\n"):
 		return errors.New("the public key is not one in PEM: openssl rsa -pubout writes it")
-	case p.CDN == nil && (p.Distribution != "" || p.PriceClass != "" || p.Alias != "" || p.PublicKey != ""):
+	case p.PublicKey != "" && p.Public:
+		return errors.New("a distribution with a public key is not public")
+	case p.CDN == nil && (p.Distribution != "" || p.PriceClass != "" || p.Alias != "" || p.PublicKey != "" || p.Public):
 		return errors.New("there is no bucket that a distribution could stand before")
 	}
 	return nil

@@ -126,7 +126,7 @@ func TestNothingThere(t *testing.T) {
 				t.Errorf("%+v, foretold %+v", got.Result, foretold.Result)
 			}
 			if p.CDN != nil && (!strings.HasPrefix(got.Distribution, "E") || got.ARN != "arn:aws:cloudfront::123456789012:distribution/"+got.Distribution ||
-				got.Domain != strings.ToLower(got.Distribution)+".cloudfront.net" || (p.PublicKey != "") != strings.HasPrefix(got.KeyPairID, "K")) {
+				got.Domain != strings.ToLower(got.Distribution)+".cloudfront.net" || (p.PublicKey != "") != strings.HasPrefix(got.KeyPairID, "K") || (p.PublicKey != "") != got.Private) {
 				t.Errorf("%+v", got.Result)
 			}
 			made := state(a, "polka-cdn", "polka-raw")
@@ -284,6 +284,7 @@ func TestPlanCheck(t *testing.T) {
 		{func(p *Plan) { p.Certificate = "" }, "an alias needs a certificate"},
 		{func(p *Plan) { p.Certificate = strings.Replace(p.Certificate, "us-east-1", "eu-central-1", 1) }, "ACM in us-east-1"},
 		{func(p *Plan) { p.PublicKey = "x" }, "openssl rsa -pubout"},
+		{func(p *Plan) { p.Public = true }, "is not public"},
 		{func(p *Plan) { p.CDN = nil }, "there is no bucket that a distribution"},
 	} {
 		p := fullPlan()
