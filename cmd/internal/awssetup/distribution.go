@@ -1,6 +1,7 @@
 package awssetup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"reflect"
@@ -14,6 +15,10 @@ import (
 
 // settleDistribution sees to the distribution, after what it consists of.
 func (s *setup) settleDistribution(ctx context.Context) error {
+	// One that is not ours is refused before anything is made for it.
+	if _, err := s.findDistribution(ctx); err != nil {
+		return err
+	}
 	var with parts
 	for _, part := range []struct {
 		id     *string
@@ -46,20 +51,61 @@ func again(settle func() error) (err error) {
 	return err
 }
 
-func (s *setup) settleWhole(ctx context.Context, with parts) error {
-	r := &resource{name: "distribution " + s.comment()}
-	id, err := s.findDistribution(ctx)
-	if err != nil {
-		return failed(r, "look", err)
-	}
-	if id == "" {
-		return s.makeDistribution(ctx, r, with)
-	}
-	return s.changeDistribution(ctx, r, id, with)
+// distribution is one that is there.
+type distribution struct {
+	*resource
+	id, tag string
+	is      *types.DistributionConfig
+	etag    *string
 }
 
-// findDistribution is the identifier of the distribution, empty if there is none.
-func (s *setup) findDistribution(ctx context.Context) (string, error) {
+func (s *setup) settleWhole(ctx context.Context, with parts) error {
+	d, err := s.findDistribution(ctx)
+	if err != nil {
+		return err
+	}
+	if d == nil {
+		return s.makeDistribution(ctx, with)
+	}
+	return s.changeDistribution(ctx, d, with)
+}
+
+// findDistribution looks for the distribution and whose it is. It is nil if there is
+// none.
+func (s *setup) findDistribution(ctx context.Context) (*distribution, error) {
+	r := &resource{name: "distribution " + s.comment()}
+	id, err := s.distributionID(ctx)
+	if err != nil {
+		return nil, failed(r, "look", err)
+	}
+	if id == "" {
+		return nil, nil
+	}
+	out, err := s.cloudFront.GetDistribution(ctx, &cloudfront.GetDistributionInput{Id: &id})
+	if err != nil {
+		return nil, failed(r, "read "+id, err)
+	}
+	s.noteDistribution(out.Distribution)
+	r.name = "distribution " + id
+	tags, err := s.cloudFront.ListTagsForResource(ctx, &cloudfront.ListTagsForResourceInput{Resource: &s.result.ARN})
+	if err != nil {
+		return nil, failed(r, "read its tags", err)
+	}
+	d := &distribution{resource: r, id: id, is: out.Distribution.DistributionConfig, etag: out.ETag}
+	for _, t := range tags.Tags.Items {
+		if aws.ToString(t.Key) == Tag {
+			d.tag = aws.ToString(t.Value)
+		}
+	}
+	comment := aws.ToString(d.is.Comment)
+	if r.own = comment == s.comment() || d.tag == cdnTag(s.CDN) || s.Adopt; !r.own && (d.tag != "" || strings.HasPrefix(comment, commentPrefix)) {
+		return nil, failed(r, "look", &otherError{is: cmp.Or(d.tag, comment), wanted: cdnTag(s.CDN)})
+	}
+	return d, nil
+}
+
+// distributionID is empty if there is none.
+func (s *setup) distributionID(ctx context.Context) (string, error) {
 	if s.Distribution != "" {
 		return s.Distribution, nil
 	}
@@ -78,13 +124,14 @@ func (s *setup) findDistribution(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-func (s *setup) makeDistribution(ctx context.Context, r *resource, with parts) error {
+func (s *setup) makeDistribution(ctx context.Context, with parts) error {
+	r := &resource{name: "distribution " + s.comment()}
 	s.result.Distribution, s.result.ARN, s.result.Domain, s.result.Private = unknown, unknown, unknown, s.PublicKey != ""
 	return s.make(r, func() error {
 		out, err := s.cloudFront.CreateDistributionWithTags(ctx, &cloudfront.CreateDistributionWithTagsInput{
 			DistributionConfigWithTags: &types.DistributionConfigWithTags{
 				DistributionConfig: s.distribution(with, true),
-				Tags:               &types.Tags{Items: []types.Tag{{Key: aws.String(Tag), Value: aws.String(TagValue)}}},
+				Tags:               &types.Tags{Items: []types.Tag{{Key: aws.String(Tag), Value: aws.String(cdnTag(s.CDN))}}},
 			},
 		})
 		if err == nil {
@@ -98,40 +145,22 @@ func (s *setup) noteDistribution(d *types.Distribution) {
 	s.result.Distribution, s.result.ARN, s.result.Domain = aws.ToString(d.Id), aws.ToString(d.ARN), aws.ToString(d.DomainName)
 }
 
-func (s *setup) changeDistribution(ctx context.Context, r *resource, id string, with parts) error {
-	out, err := s.cloudFront.GetDistribution(ctx, &cloudfront.GetDistributionInput{Id: &id})
-	if err != nil {
-		return failed(r, "read "+id, err)
-	}
-	s.noteDistribution(out.Distribution)
-	r.name = "distribution " + id
-	tags, err := s.cloudFront.ListTagsForResource(ctx, &cloudfront.ListTagsForResourceInput{Resource: &s.result.ARN})
-	if err != nil {
-		return failed(r, "read its tags", err)
-	}
-	is := out.Distribution.DistributionConfig
-	tagged := ""
-	for _, t := range tags.Tags.Items {
-		if aws.ToString(t.Key) == Tag {
-			tagged = aws.ToString(t.Value)
-		}
-	}
-	r.own = tagged != "" || strings.HasPrefix(aws.ToString(is.Comment), "qsync: ") || s.Adopt
-	if err := s.settleDistributionTag(ctx, r, tagged); err != nil {
+func (s *setup) changeDistribution(ctx context.Context, d *distribution, with parts) error {
+	if err := s.settleDistributionTag(ctx, d.resource, d.tag); err != nil {
 		return err
 	}
 	wanted := s.distribution(with, false)
 	wanted.CallerReference = nil // it was that of its maker
-	if s.result.Private = isPrivate(is); r.own && wanted.DefaultCacheBehavior.TrustedKeyGroups != nil {
+	if s.result.Private = isPrivate(d.is); d.own && wanted.DefaultCacheBehavior.TrustedKeyGroups != nil {
 		s.result.Private = isPrivate(wanted)
 	}
-	err = s.settle(r, "its configuration", compare(wanted, is), func() error {
-		overlay(reflect.ValueOf(is).Elem(), reflect.ValueOf(wanted).Elem())
-		_, err := s.cloudFront.UpdateDistribution(ctx, &cloudfront.UpdateDistributionInput{Id: &id, IfMatch: out.ETag, DistributionConfig: is})
+	err := s.settle(d.resource, "its configuration", compare(wanted, d.is), func() error {
+		overlay(reflect.ValueOf(d.is).Elem(), reflect.ValueOf(wanted).Elem())
+		_, err := s.cloudFront.UpdateDistribution(ctx, &cloudfront.UpdateDistributionInput{Id: &d.id, IfMatch: d.etag, DistributionConfig: d.is})
 		return err
 	})
 	if err == nil {
-		s.done(r)
+		s.done(d.resource)
 	}
 	return err
 }
@@ -144,9 +173,9 @@ func isPrivate(d *types.DistributionConfig) bool {
 
 func (s *setup) settleDistributionTag(ctx context.Context, r *resource, is string) error {
 	key := "Tags." + Tag
-	return s.settle(r, "its tags", compareSettings(map[string]string{key: TagValue}, map[string]string{key: is}), func() error {
+	return s.settle(r, "its tags", compareSettings(map[string]string{key: cdnTag(s.CDN)}, map[string]string{key: is}), func() error {
 		_, err := s.cloudFront.TagResource(ctx, &cloudfront.TagResourceInput{
-			Resource: &s.result.ARN, Tags: &types.Tags{Items: []types.Tag{{Key: aws.String(Tag), Value: aws.String(TagValue)}}},
+			Resource: &s.result.ARN, Tags: &types.Tags{Items: []types.Tag{{Key: aws.String(Tag), Value: aws.String(cdnTag(s.CDN))}}},
 		})
 		return err
 	})

@@ -118,7 +118,6 @@ func TestDriftOfBuckets(t *testing.T) {
 			{"lifecycle", "<DaysAfterInitiation>7", "<DaysAfterInitiation>70", "Lifecycle.AbortIncompleteMultipartUpload.DaysAfterInitiation"},
 			{"lifecycle", "<NoncurrentDays>7", "<NoncurrentDays>70", "Lifecycle.NoncurrentVersionExpiration.NoncurrentDays"},
 			{"lifecycle", "<Prefix></Prefix>", "<Prefix>x</Prefix>", "Lifecycle.Filter.Prefix"},
-			{"tagging", "<Key>qsync</Key><Value>setup", "<Key>qsync</Key><Value>other", "Tags.qsync"},
 			{"policy", `"Effect":"Deny"`, `"Effect":"Allow"`, "Policy.QsyncTLSOnly"},
 			{"policy", `"s3:GetObject"`, `"s3:*"`, "Policy.Qsync*Read"},
 			{"policy", `"s3:ListBucket"`, `"s3:Delete*"`, "Policy.Qsync*List"},

@@ -59,7 +59,7 @@ func TestOthers(t *testing.T) {
 
 	mustRun(t, p, Options{Adopt: true})
 	for setting, kept := range map[string][]string{
-		"tagging":   {"<Key>team</Key><Value>ops</Value>", "<Key>qsync</Key><Value>setup</Value>"},
+		"tagging":   {"<Key>team</Key><Value>ops</Value>", "<Key>qsync</Key><Value>cdn:polka-cdn</Value>"},
 		"lifecycle": {"<ID>theirs</ID>", "logs/", "<Days>1</Days>", "<ID>qsync-leftovers</ID>"},
 		"policy":    {`"Id":"theirs"`, `"Sid":"Theirs"`, `"arn:aws:iam::123456789012:root"`, "QsyncCDNRead"},
 	} {
@@ -75,12 +75,56 @@ func TestOthers(t *testing.T) {
 			t.Errorf("the distribution lacks %s: %s", want, config)
 		}
 	}
-	if diff := cmp.Diff(map[string]string{"team": "web", "qsync": "setup"}, a.CloudFront.Tags(p.Distribution)); diff != "" {
+	if diff := cmp.Diff(map[string]string{"team": "web", "qsync": "cdn:polka-cdn"}, a.CloudFront.Tags(p.Distribution)); diff != "" {
 		t.Error(diff)
 	}
 	// From now on it is qsync's.
 	if again := mustRun(t, p, Options{}); again.Changed+again.Left+again.Created > 0 {
 		t.Errorf("%+v", again.findings)
+	}
+}
+
+// TestAnotherOfQsync: what qsync has made for another bucket or purpose is refused
+// and left as it is, unless it is to be taken over.
+func TestAnotherOfQsync(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(p *Plan, distribution string)
+		edit   func(a *awstest.Account, distribution string)
+		says   string
+	}{
+		"distribution": {func(p *Plan, d string) { p.CDN.Name, p.Distribution = "staging-cdn", d }, nil,
+			`it is qsync's already, as "cdn:polka-cdn" and not as "cdn:staging-cdn"`},
+		"distribution without a tag": {func(p *Plan, d string) { p.CDN.Name, p.Distribution = "staging-cdn", d },
+			func(a *awstest.Account, d string) { a.CloudFront.Untag(d, Tag) }, `as "qsync: polka-cdn"`},
+		"bucket behind a distribution": {func(p *Plan, _ string) { p.CDN, p.Raw = nil, &Bucket{Name: "polka-cdn", Region: "eu-central-1"} }, nil,
+			`bucket polka-cdn: look: it is qsync's already, as "cdn:polka-cdn" and not as "raw:polka-cdn"`},
+		"bucket whose readers pay": {func(p *Plan, _ string) { p.CDN, p.Raw = p.Raw, nil }, nil,
+			`bucket polka-raw: look: it is qsync's already, as "raw:polka-raw" and not as "cdn:polka-raw"`},
+	} {
+		a := awstest.New(t)
+		d := mustRun(t, fullPlan(), Options{}).Distribution
+		if c.edit != nil {
+			c.edit(a, d)
+		}
+		before := state(a, "polka-cdn", "polka-raw")
+		p := fullPlan()
+		p.PriceClass, p.Alias, p.Certificate, p.PublicKey = "", "", "", ""
+		c.change(p, d)
+		for _, o := range []Options{{DryRun: true}, {}} {
+			wantError(t, name, run(t, p, o).err, c.says, "--adopt")
+			for what, was := range before {
+				if is := state(a, "polka-cdn", "polka-raw")[what]; is != was {
+					t.Errorf("%s: %s was changed:\n%s", name, what, cmp.Diff(was, is))
+				}
+			}
+			if n := len(a.CloudFront.State()["cache-policy"]); n != 2 {
+				t.Errorf("%s: there are %d cache policies, of which two were made before", name, n)
+			}
+		}
+		mustRun(t, p, Options{Adopt: true})
+		if again := mustRun(t, p, Options{}); again.Changed+again.Left+again.Created > 0 {
+			t.Errorf("%s, taken over: %+v", name, again.findings)
+		}
 	}
 }
 

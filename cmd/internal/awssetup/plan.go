@@ -5,8 +5,9 @@
 // What there has to be is a Plan. From it follow the inputs of API calls, each with
 // exactly the settings that matter. Run reads what is there, compares setting by
 // setting, says each difference, and makes the missing and changes the wrong. It
-// deletes nothing, and changes nothing but its own: buckets that bear its tag or are
-// new, a distribution that bears its comment or tag, and what is named qsync-BUCKET.
+// deletes nothing, and changes nothing but its own: buckets that bear their tag or are
+// new, a distribution that bears the comment or tag of its bucket, and what is named
+// qsync-BUCKET. What bears the mark of another bucket or purpose is refused.
 // All that it does can be done again: a run that was cut off is finished by the next.
 //
 // A bucket whose readers pay must never be open while its owner would pay, so that
@@ -52,11 +53,12 @@ type Bucket struct {
 	Prefix string // that all keys begin with; without a slash at its ends
 }
 
-// Tag marks what this package has made.
-const (
-	Tag      = "qsync"
-	TagValue = "setup"
-)
+// Tag marks what this package has made, and says for which bucket and what it is for:
+// cdn:NAME or raw:NAME.
+const Tag = "qsync"
+
+func cdnTag(b *Bucket) string { return "cdn:" + b.Name }
+func rawTag(b *Bucket) string { return "raw:" + b.Name }
 
 // bucketName is narrower than Amazon's rule: names with dots do not go with TLS, and
 // the names of CloudFront's policies have none.
@@ -113,8 +115,10 @@ func (p *Plan) priceClass() string {
 // name is that of everything at CloudFront that has one.
 func (p *Plan) name() string { return "qsync-" + p.CDN.Name }
 
+const commentPrefix = "qsync: "
+
 // comment is by which the distribution is found again.
-func (p *Plan) comment() string { return "qsync: " + p.CDN.Name }
+func (p *Plan) comment() string { return commentPrefix + p.CDN.Name }
 
 // below is a key of the CDN's bucket, or a pattern of keys.
 func (b *Bucket) below(key string) string {

@@ -214,7 +214,7 @@ func TestTurnedRound(t *testing.T) {
 	a := awstest.New(t)
 	b := &Bucket{Name: "polka", Region: "us-east-1"}
 	for _, p := range []*Plan{{Raw: b}, {CDN: b}, {Raw: b}, {CDN: b}} {
-		mustRun(t, p, Options{})
+		mustRun(t, p, Options{Adopt: true})
 		policy := a.Bucket("polka").Settings["policy"]
 		if private := !strings.Contains(policy, `"AWS":"*"`); private != (p.CDN != nil) {
 			t.Errorf("%+v: the policy is %s", p, policy)
