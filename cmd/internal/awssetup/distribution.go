@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -56,7 +56,6 @@ type distribution struct {
 	*resource
 	id, tag string
 	is      *types.DistributionConfig
-	etag    *string
 }
 
 func (s *setup) settleWhole(ctx context.Context, with parts) error {
@@ -91,7 +90,7 @@ func (s *setup) findDistribution(ctx context.Context) (*distribution, error) {
 	if err != nil {
 		return nil, failed(r, "read its tags", err)
 	}
-	d := &distribution{resource: r, id: id, is: out.Distribution.DistributionConfig, etag: out.ETag}
+	d := &distribution{resource: r, id: id, is: out.Distribution.DistributionConfig}
 	for _, t := range tags.Tags.Items {
 		if aws.ToString(t.Key) == Tag {
 			d.tag = aws.ToString(t.Value)
@@ -149,20 +148,62 @@ func (s *setup) changeDistribution(ctx context.Context, d *distribution, with pa
 	if err := s.settleDistributionTag(ctx, d.resource, d.tag); err != nil {
 		return err
 	}
-	wanted := s.distribution(with, false)
-	wanted.CallerReference = nil // it was that of its maker
+	wanted := s.wanted(d.is, with)
 	if s.result.Private = isPrivate(d.is); d.own && wanted.DefaultCacheBehavior.TrustedKeyGroups != nil {
 		s.result.Private = isPrivate(wanted)
 	}
 	err := s.settle(d.resource, "its configuration", compare(wanted, d.is), func() error {
-		overlay(reflect.ValueOf(d.is).Elem(), reflect.ValueOf(wanted).Elem())
-		_, err := s.cloudFront.UpdateDistribution(ctx, &cloudfront.UpdateDistributionInput{Id: &d.id, IfMatch: d.etag, DistributionConfig: d.is})
-		return err
+		v := versioned[types.DistributionConfig]{
+			read: func() (*types.DistributionConfig, *string, error) {
+				out, err := s.cloudFront.GetDistributionConfig(ctx, &cloudfront.GetDistributionConfigInput{Id: &d.id})
+				if err != nil {
+					return nil, nil, err
+				}
+				return out.DistributionConfig, out.ETag, nil
+			},
+			want: func(is *types.DistributionConfig) *types.DistributionConfig { return s.wanted(is, with) },
+			update: func(to *types.DistributionConfig, etag *string) error {
+				_, err := s.cloudFront.UpdateDistribution(ctx, &cloudfront.UpdateDistributionInput{Id: &d.id, IfMatch: etag, DistributionConfig: to})
+				return err
+			},
+		}
+		return v.change()
 	})
 	if err == nil {
 		s.done(d.resource)
 	}
 	return err
+}
+
+// wanted is what a distribution must be that is there. What others have added to it
+// stays.
+func (p *Plan) wanted(is *types.DistributionConfig, with parts) *types.DistributionConfig {
+	wanted := p.distribution(with, false)
+	wanted.CallerReference = nil // it was that of its maker
+	if wanted.Aliases != nil && is.Aliases != nil {
+		names := union(is.Aliases.Items, p.Alias)
+		wanted.Aliases = &types.Aliases{Quantity: aws.Int32(int32(len(names))), Items: names}
+	}
+	// An update must say of a new item what a creation may leave out.
+	for i := range wanted.CacheBehaviors.Items {
+		b := &wanted.CacheBehaviors.Items[i]
+		if is.CacheBehaviors != nil && slices.ContainsFunc(is.CacheBehaviors.Items, func(have types.CacheBehavior) bool {
+			return aws.ToString(have.PathPattern) == *b.PathPattern
+		}) {
+			continue
+		}
+		b.SmoothStreaming, b.FieldLevelEncryptionId = aws.Bool(false), aws.String("")
+		b.LambdaFunctionAssociations = &types.LambdaFunctionAssociations{Quantity: aws.Int32(0)}
+		if rest := is.DefaultCacheBehavior; b.TrustedKeyGroups == nil && rest != nil { // nor is a private one opened there
+			b.TrustedKeyGroups, b.TrustedSigners = rest.TrustedKeyGroups, rest.TrustedSigners
+		}
+	}
+	if o := &wanted.Origins.Items[0]; is.Origins == nil || !slices.ContainsFunc(is.Origins.Items, func(have types.Origin) bool {
+		return aws.ToString(have.Id) == *o.Id
+	}) {
+		o.OriginPath, o.CustomHeaders = aws.String(""), &types.CustomHeaders{Quantity: aws.Int32(0)}
+	}
+	return wanted
 }
 
 // isPrivate reports whether a distribution serves those only who are let in.

@@ -2,6 +2,8 @@ package awssetup
 
 import (
 	"encoding/xml"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -125,6 +127,79 @@ func TestAnotherOfQsync(t *testing.T) {
 		if again := mustRun(t, p, Options{}); again.Changed+again.Left+again.Created > 0 {
 			t.Errorf("%s, taken over: %+v", name, again.findings)
 		}
+	}
+}
+
+// TestAdded: what others have added to what is ours stays when that is put right.
+func TestAdded(t *testing.T) {
+	a := awstest.New(t)
+	p := fullPlan()
+	d := mustRun(t, p, Options{}).Distribution
+	n := cloudfronttest.New
+	prepend := func(list *cloudfronttest.Node, item *cloudfronttest.Node) {
+		items := list.Find("Items")
+		items.Children = append([]*cloudfronttest.Node{item}, items.Children...)
+		list.Set("Quantity", fmt.Sprint(len(items.Children)))
+	}
+	second := a.CloudFront.Add("public-key", n("PublicKeyConfig", n("CallerReference", "second"), n("Name", "second"), n("EncodedKey", publicKey)), nil)
+	for id := range a.CloudFront.State()["key-group"] {
+		a.CloudFront.Edit("key-group", id, func(c *cloudfronttest.Node) {
+			c.Set("Comment", "spoilt")
+			c.Find("Items").Children = []*cloudfronttest.Node{n("PublicKey", second)}
+		})
+	}
+	for id := range a.CloudFront.State()["response-headers-policy"] {
+		a.CloudFront.Edit("response-headers-policy", id, func(c *cloudfronttest.Node) {
+			c.Set("Comment", "spoilt")
+			c.Children = append(c.Children, n("SecurityHeadersConfig", n("ContentTypeOptions", n("Override", true))))
+		})
+	}
+	a.CloudFront.Edit("distribution", d, func(c *cloudfronttest.Node) {
+		c.Set("HttpVersion", "http2")
+		// One of ours is missing, and one of theirs is where it was.
+		behaviors := c.Find("CacheBehaviors")
+		behaviors.Find("Items").Children = behaviors.Find("Items").Children[1:]
+		prepend(behaviors, n("CacheBehavior", n("PathPattern", "status/*"), n("TargetOriginId", "web"), n("ViewerProtocolPolicy", "https-only")))
+		prepend(c.Find("Origins"), n("Origin", n("Id", "web"), n("DomainName", "web.example.org")))
+		c.Find("Aliases/Items").Children[0].Text = "old.example.org"
+	})
+	// Nor does a path that was missing open what is private.
+	p.PublicKey = ""
+	if got := mustRun(t, p, Options{}); got.Left > 0 {
+		t.Errorf("left %v", got.lines(Left))
+	}
+	config := a.CloudFront.State()["distribution"][d]
+	list := func(path, name string) (all []string) {
+		for _, item := range config.Find(path).Children {
+			if all = append(all, item.Text); name != "" {
+				all[len(all)-1] = item.Get(name)
+			}
+		}
+		return all
+	}
+	if diff := cmp.Diff([][]string{{"segments/*", "status/*", "indexes/*", "manifests/*"}, {"web", "bucket"}, {"old.example.org", "cdn.example.org"}}, [][]string{
+		list("CacheBehaviors/Items", "PathPattern"), list("Origins/Items", "Id"), list("Aliases/Items", ""),
+	}); diff != "" {
+		t.Errorf("(-want +is):\n%s", diff)
+	}
+	if b := config.Find("CacheBehaviors/Items").Children; b[0].Get("TrustedKeyGroups/Enabled") != "true" || b[1].Get("ViewerProtocolPolicy") != "https-only" || config.Get("HttpVersion") != "http2and3" {
+		t.Errorf("not put right, or theirs was changed: %v", state(a)["distribution "+d])
+	}
+	if again := mustRun(t, p, Options{}); again.Changed+again.Created+again.Left > 0 {
+		t.Errorf("again: %v", again.findings)
+	}
+	p.PublicKey = publicKey
+	if again := mustRun(t, p, Options{}); !slices.Contains(again.lines(Changed), "key group qsync-polka-cdn: Items") {
+		t.Errorf("with the key: %v", again.findings)
+	}
+	all := strings.Join(slices.Collect(maps.Values(state(a))), "")
+	for _, want := range []string{"<PublicKey>" + second, "<ContentTypeOptions>"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("%s is gone", want)
+		}
+	}
+	if strings.Contains(all, "spoilt") {
+		t.Error("not put right")
 	}
 }
 
