@@ -44,14 +44,18 @@ func setupAWSCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "aws -c FILE",
 		Short: "Make and check buckets and a CloudFront distribution at Amazon",
-		Long: `Make what is missing at Amazon of the buckets that the configuration names, and of
-a CloudFront distribution before the one that holds segments; of a bucket with
-requester_pays that whoever reads from it pays. Compare what is there with what must
-be, say each difference, and change it.
+		Long: `Make what is missing at Amazon of the bucket that holds segments and a CloudFront
+distribution before it, and of a bucket with requester_pays, whose readers pay. A
+bucket of "layout: files" without requester_pays is left out: who may read it is its
+owner's choice. Compare what is there with what must be, say each difference, and
+change it.
 
-Nothing is deleted. What qsync has not made, and what bears no tag "qsync", is only
-looked at, unless it is to be taken over with --adopt. It may be run again at any
-time: the second time it changes nothing.
+No bucket, distribution or object is deleted, and what others have added to a
+distribution stays: behaviors, origins, host names, keys. What qsync has not made is
+only looked at, and what it has made for another bucket or purpose is refused, unless
+it is to be taken over with --adopt. Who may read a distribution stays as it is unless
+--public-key, a configured signer or --public says so. It may be run again at any time:
+the second time it changes nothing.
 
 In the end it prints what belongs into the configuration, which rights the agent
 needs, and what it costs. scripts/aws/qsync.yaml makes the same with CloudFormation.`,
@@ -66,9 +70,9 @@ needs, and what it costs. scripts/aws/qsync.yaml makes the same with CloudFormat
 	addConfigFlag(cmd, &o.configFile)
 	flags := cmd.Flags()
 	flags.BoolVar(&o.dryRun, "dry-run", false, "look, and say what would be done")
-	flags.BoolVar(&o.adopt, "adopt", false, "change also what is there and was not made by qsync")
+	flags.BoolVar(&o.adopt, "adopt", false, "change also what is there and was not made by qsync, or for something else")
 	flags.StringVar(&o.priceClass, "price-class", "", "serve from North America and Europe only (100), from all but the dearest places (200), or from `all` (default: as it is, and 100 for a new distribution)")
-	flags.StringVar(&o.alias, "alias", "", "another host `NAME` of the distribution (default: as it is)")
+	flags.StringVar(&o.alias, "alias", "", "another host `NAME` of the distribution, beside those it has (default: as it is)")
 	flags.StringVar(&o.certificate, "certificate", "", "`ARN` of its certificate in ACM, us-east-1")
 	flags.StringVar(&o.publicKey, "public-key", "", "`FILE` of a public key in PEM: serve only what is signed with the private one (default: that of the configured signer; without one, as it is)")
 	flags.Var(&o.size, "size", "estimate the cost for snapshots of so many `BYTES`, like 1TB, in each bucket")
@@ -85,7 +89,9 @@ func setupAWS(ctx context.Context, out *term.Output, o setupAWSOptions) error {
 	if err != nil {
 		return err
 	}
-	plan, err := setupPlan(cfg, o)
+	plan, err := setupPlan(cfg, o, func(bucket string) {
+		out.Say("bucket %s: skipped: it is of raw files and has no requester_pays, so that who may read it is your choice", bucket)
+	})
 	if err != nil {
 		return err
 	}
@@ -109,8 +115,9 @@ func setupAWS(ctx context.Context, out *term.Output, o setupAWSOptions) error {
 	return nil
 }
 
-// setupPlan is what the configuration and the flags ask for.
-func setupPlan(cfg *config.Agent, o setupAWSOptions) (*awssetup.Plan, error) {
+// setupPlan is what the configuration and the flags ask for. A bucket of raw files
+// that its owner pays for is skipped: who may read it is its owner's choice.
+func setupPlan(cfg *config.Agent, o setupAWSOptions, skipped func(bucket string)) (*awssetup.Plan, error) {
 	p := &awssetup.Plan{PriceClass: o.priceClass, Alias: o.alias, Certificate: o.certificate, Public: o.public}
 	var front *config.CloudFront
 	for _, t := range cfg.Targets {
@@ -121,7 +128,8 @@ func setupPlan(cfg *config.Agent, o setupAWSOptions) (*awssetup.Plan, error) {
 				"give a configuration that names one of them")
 		case t.S3.RequesterPays:
 			p.Raw = bucketOf(t.S3)
-		case t.HasFiles(): // who may read them is its owner's choice
+		case t.HasFiles():
+			skipped(t.S3.Bucket)
 		case p.CDN != nil:
 			return nil, term.WithHint(fmt.Errorf("set up AWS: there are two buckets that a distribution could stand before, %s and %s", p.CDN.Name, t.S3.Bucket),
 				"give a configuration that names one of them")

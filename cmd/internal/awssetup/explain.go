@@ -93,6 +93,8 @@ func explain(err error) error {
 		e.hint = "only Amazon has all that is needed; this store has not"
 	case "CNAMEAlreadyExists":
 		e.hint = "take the name out of the other distribution first, or choose another alias"
+	case "InvalidViewerCertificate":
+		e.hint = "the certificate must be valid for all host names that the distribution has"
 	case "DistributionAlreadyExists":
 		e.hint = "setup has made it before, and its comment was changed: write its identifier as distribution: into the configuration"
 	case "PreconditionFailed", "InvalidIfMatchVersion":

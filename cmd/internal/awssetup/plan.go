@@ -5,7 +5,9 @@
 // What there has to be is a Plan. From it follow the inputs of API calls, each with
 // exactly the settings that matter. Run reads what is there, compares setting by
 // setting, says each difference, and makes the missing and changes the wrong. It
-// deletes nothing, and changes nothing but its own: buckets that bear their tag or are
+// deletes nothing, not even what others have added to a list of its own, such as
+// behaviors and keys; the statements of its own in a policy it replaces. It changes
+// nothing but its own: buckets that bear their tag or are
 // new, a distribution that bears the comment or tag of its bucket, and what is named
 // qsync-BUCKET. What bears the mark of another bucket or purpose is refused.
 // All that it does can be done again: a run that was cut off is finished by the next.
@@ -36,8 +38,8 @@ type Plan struct {
 	// PriceClass is 100, 200 or all: how many of its places CloudFront serves from.
 	// Empty leaves it as it is, and is 100 for a new distribution.
 	PriceClass string
-	// Alias is another host name of the distribution, and Certificate the ARN of its
-	// certificate. Both are empty or none; empty leaves what there is.
+	// Alias is another host name of the distribution, beside those it has, and
+	// Certificate the ARN of its certificate. Both are empty or none; empty leaves what there is.
 	Alias, Certificate string
 	// PublicKey in PEM makes the distribution serve only what is signed with its
 	// private half. Empty leaves who may read as it is; everybody may read a new one.
