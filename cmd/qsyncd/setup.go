@@ -90,7 +90,9 @@ func setupAWS(ctx context.Context, out *term.Output, o setupAWSOptions) error {
 		return err
 	}
 	plan, err := setupPlan(cfg, o, func(bucket string) {
-		out.Say("bucket %s: skipped: it is of raw files and has no requester_pays, so that who may read it is your choice", bucket)
+		printFinding(out, awssetup.Finding{
+			Resource: "bucket " + bucket, Action: awssetup.Skipped, Why: "it is of raw files and has no requester_pays: who may read it is your choice",
+		}, o.dryRun)
 	})
 	if err != nil {
 		return err
@@ -206,6 +208,8 @@ func printFinding(out *term.Output, f awssetup.Finding, dryRun bool) {
 			means = ": " + f.Why
 		}
 		out.Say("%s: %s: %schanged from %s to %s%s", f.Resource, f.Setting, would, shown(f.Is), shown(f.Want), means)
+	case awssetup.Skipped:
+		out.Say("%s: skipped: %s", f.Resource, f.Why)
 	case awssetup.Left:
 		out.Say("%s: %s: left at %s, want %s: %s", f.Resource, f.Setting, shown(f.Is), shown(f.Want), f.Why)
 	}

@@ -54,7 +54,7 @@ func walk(at string, v reflect.Value, settings map[string]string) {
 	case reflect.Struct:
 		named := v.FieldByName("Items").IsValid() && nameField(v.FieldByName("Items")) != ""
 		for i := range v.NumField() {
-			if f := v.Type().Field(i); f.IsExported() && !(named && f.Name == "Quantity") { // others may have added some
+			if f := v.Type().Field(i); f.IsExported() && (!named || f.Name != "Quantity") { // others may have added some
 				walk(strings.TrimPrefix(at+"."+f.Name, "."), v.Field(i), settings)
 			}
 		}

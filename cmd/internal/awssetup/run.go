@@ -30,6 +30,7 @@ const (
 	Created  Action = "created" // one that was missing
 	Changed  Action = "changed" // a setting that was wrong
 	Left     Action = "left"    // a setting that stays wrong: it is that of others, or cannot be changed
+	Skipped  Action = "skipped" // a bucket that no plan is made for, as whoever makes the plan reports
 )
 
 // Finding is a resource that is well or was made, or a setting that is not as it
@@ -38,7 +39,7 @@ type Finding struct {
 	Resource string // like bucket polka-cdn
 	Difference
 	Action Action
-	Why    string // of Left; of Changed what it means, if its name does not say
+	Why    string // of Left and Skipped; of Changed what it means, if its name does not say
 }
 
 // Result is what there is in the end. In a dry run what is to be made has no names
