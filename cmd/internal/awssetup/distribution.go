@@ -155,11 +155,11 @@ func (s *setup) changeDistribution(ctx context.Context, d *distribution, with pa
 	err := s.settle(d.resource, "its configuration", compare(wanted, d.is), func() error {
 		v := versioned[types.DistributionConfig]{
 			read: func() (*types.DistributionConfig, *string, error) {
-				out, err := s.cloudFront.GetDistributionConfig(ctx, &cloudfront.GetDistributionConfigInput{Id: &d.id})
+				out, err := s.cloudFront.GetDistribution(ctx, &cloudfront.GetDistributionInput{Id: &d.id})
 				if err != nil {
 					return nil, nil, err
 				}
-				return out.DistributionConfig, out.ETag, nil
+				return out.Distribution.DistributionConfig, out.ETag, nil
 			},
 			want: func(is *types.DistributionConfig) *types.DistributionConfig { return s.wanted(is, with) },
 			update: func(to *types.DistributionConfig, etag *string) error {
