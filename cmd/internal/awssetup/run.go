@@ -6,7 +6,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/cloudfront"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
@@ -77,10 +76,6 @@ func (p *Plan) Run(ctx context.Context, config aws.Config, o Options) (*Result, 
 		// A bucket that was made or changed a moment ago.
 		return retry.AddWithErrorCodes(retry.NewStandard(), "OperationAborted")
 	}
-	if config.HTTPClient == nil { // unless AWS_CA_BUNDLE is given
-		config.HTTPClient = awshttp.NewBuildableClient()
-	}
-	config.HTTPClient = readBodies{config.HTTPClient}
 	s := &setup{Plan: p, Options: o, s3: s3.NewFromConfig(config), cloudFront: cloudfront.NewFromConfig(config)}
 	err := s.run(ctx)
 	return &s.result, err

@@ -1,4 +1,4 @@
-package awssetup
+package cloudfront
 
 import (
 	"io"
