@@ -37,11 +37,10 @@ func (v versions) add(channel, version string, o Object) {
 
 // deleteFiles removes the versions that are named by nobody, as a whole: first what
 // says that one is whole. A version that something was put to lately is being
-// published. Channels without a head may be somebody else's: other tools lay
-// their snapshots out in the same way.
+// published.
 func (s *sweep) deleteFiles(ctx context.Context, t Target, old versions, done *Deleted) error {
-	for name, files := range old {
-		if !s.channels[name.channel] || !files.newest.Before(s.cutoff) {
+	for _, files := range old {
+		if !files.newest.Before(s.cutoff) {
 			continue
 		}
 		var rest []Object
