@@ -15,7 +15,8 @@ import (
 // that know nothing of segments, and no segments:
 //
 //	<channel>/<version>/<path>           the files of the index
-//	<channel>/<version>/files.txt        their paths, one a line; the first that is there
+//	<channel>/<version>/files.txt        their paths, one a line; put before them
+//	<channel>/<version>.claim.txt        which run puts it; the first that is there
 //	<channel>/<version>.meta.txt         size, last block and version; says that all is there
 //	<channel>/latest_version.meta.txt    the version; changed last
 //
@@ -99,7 +100,9 @@ func parseFileKey(key string) (channel, version string, ok bool) {
 	version, _, inside := strings.Cut(rest, "/")
 	if !inside {
 		if version, ok = strings.CutSuffix(rest, metaSuffix); !ok {
-			return "", "", false
+			if version, ok = strings.CutSuffix(rest, claimSuffix); !ok {
+				return "", "", false
+			}
 		}
 	}
 	return channel, version, manifest.CheckVersion(version) == nil

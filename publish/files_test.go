@@ -67,7 +67,7 @@ func TestFilesTargetJoins(t *testing.T) {
 		names = append(names, e.Name())
 	}
 	version := targettest.Version(1)
-	if diff := cmp.Diff([]string{version, version + ".meta.txt", "head", "latest_version.meta.txt"}, names); diff != "" {
+	if diff := cmp.Diff([]string{version, version + ".claim.txt", version + ".meta.txt", "head", "latest_version.meta.txt"}, names); diff != "" {
 		t.Error(diff)
 	}
 	mustPublish(t, s, 2)

@@ -24,6 +24,7 @@ package publish
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -73,7 +74,7 @@ func (p *Publisher) Begin(ctx context.Context, channel string) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Run{p: p.operation(), channel: channel, lock: lock, put: map[manifest.Digest]putObject{}}
+	r := &Run{p: p.operation(), channel: channel, name: rand.Text(), lock: lock, put: map[manifest.Digest]putObject{}}
 	err = r.load(ctx)
 	r.p.invalidate(ctx)
 	if err != nil {

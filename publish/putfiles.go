@@ -43,11 +43,16 @@ const filesAtOnce = 32
 // which may be longer than the file, and checked against the index. progress is
 // told the bytes that are sent, of all that will be; it may be nil, and is
 // called concurrently. PutFiles comes before Commit, which wants the same version
-// and index.
-func (r *Run) PutFiles(ctx context.Context, version string, x *manifest.Index, open func(path string) (File, error), progress func(done, total int64)) error {
-	if err := errors.Join(manifest.CheckVersion(version), checkPlain(x)); err != nil {
+// and index. Error: ErrConflict if another run puts the same version there.
+func (r *Run) PutFiles(ctx context.Context, version string, x *manifest.Index, open func(path string) (File, error), progress func(done, total int64)) (err error) {
+	if err := errors.Join(manifest.CheckVersion(version), r.checkNewer(version), checkPlain(x)); err != nil {
 		return fmt.Errorf("put the files of version %s: %w", version, err)
 	}
+	defer func() {
+		if err != nil {
+			r.discardFiles(ctx)
+		}
+	}()
 	p := &filesPut{run: r, version: version, index: x, open: open, progress: progress}
 	var targets []filesTarget
 	for _, t := range r.p.withFiles() {
@@ -58,8 +63,11 @@ func (r *Run) PutFiles(ctx context.Context, version string, x *manifest.Index, o
 		} else if err := r.checkOurs(ctx, t); err != nil {
 			return err
 		}
-		// First of all: who prunes takes the age of a version from its youngest object,
-		// and copies may be as old as what they are of.
+		// First of all, also because who prunes takes the age of a version from its
+		// youngest object, and copies may be as old as what they are of.
+		if err := r.claim(ctx, t, version); err != nil {
+			return err
+		}
 		if err := putText(ctx, target, listKey(r.channel, version), listText(x)); err != nil {
 			return err
 		}

@@ -226,8 +226,8 @@ func (s *sweep) deleteOld(ctx context.Context, t Target, key string) (bool, erro
 	if s.dryRun {
 		return true, nil
 	}
-	if err := t.Delete(ctx, key); err != nil {
-		return false, fmt.Errorf("delete %s from %s: %w", key, t, err)
+	if err := remove(ctx, t, key); err != nil {
+		return false, err
 	}
 	return true, nil
 }

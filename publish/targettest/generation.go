@@ -32,6 +32,10 @@ func NewManifest(generation int) *manifest.Manifest {
 // PutGeneration puts what the previous version does not have, and the files where
 // a target is one of files.
 func PutGeneration(ctx context.Context, run *publish.Run, generation int) (*manifest.Index, error) {
+	return putGenerationAs(ctx, run, generation, Version(generation))
+}
+
+func putGenerationAs(ctx context.Context, run *publish.Run, generation int, version string) (*manifest.Index, error) {
 	published := map[manifest.Digest]bool{}
 	if _, previous := run.Previous(); previous != nil {
 		for _, f := range previous.Files {
@@ -49,19 +53,34 @@ func PutGeneration(ctx context.Context, run *publish.Run, generation int) (*mani
 			return nil, err
 		}
 	}
-	return x, run.PutFiles(ctx, Version(generation), x, opener(generation, run.FilesNeed() == publish.AllFiles), nil)
+	_, previous := run.Previous()
+	return x, run.PutFiles(ctx, version, x, opener(generation, previous, run.FilesNeed() == publish.AllFiles), nil)
 }
 
 // opener opens the files of a generation. As a fork, it may lack those that have
-// not changed since the generation before.
-func opener(generation int, all bool) func(path string) (publish.File, error) {
+// not changed since the previous version.
+func opener(generation int, previous *manifest.Index, all bool) func(path string) (publish.File, error) {
 	return func(path string) (publish.File, error) {
 		raw, ok := Raw(generation)[path]
-		if !ok || !all && bytes.Equal(raw, Raw(generation - 1)[path]) {
+		if !ok || !all && unchanged(raw, path, previous) {
 			return nil, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
 		}
 		return file{bytes.NewReader(raw)}, nil
 	}
+}
+
+func unchanged(raw []byte, path string, previous *manifest.Index) bool {
+	i, ok := previous.Find(path)
+	return ok && bytes.Equal(previous.Files[i].Chunks, chunks(raw))
+}
+
+// chunks are the digests of the chunks.
+func chunks(raw []byte) (digests []byte) {
+	for chunk := range slices.Chunk(raw, manifest.ChunkSize) {
+		d := manifest.Sum(chunk)
+		digests = append(digests, d[:]...)
+	}
+	return digests
 }
 
 type file struct{ io.ReaderAt }
