@@ -41,8 +41,9 @@ const filesAtOnce = 32
 // PutFiles stores the files of a snapshot on the targets of files. What the
 // previous version has is copied there; the rest is read from what open returns,
 // which may be longer than the file, and checked against the index. progress is
-// told the bytes that are sent, of all that will be; it may be nil, and is
-// called concurrently. PutFiles comes before Commit, which wants the same version
+// told the bytes that are sent, of all that will be, fewer again where that failed; it may
+// be nil, and is called concurrently. While a target is out of reach, PutFiles waits
+// for it. PutFiles comes before Commit, which wants the same version
 // and index. Error: ErrConflict if another run puts the same version there.
 func (r *Run) PutFiles(ctx context.Context, version string, x *manifest.Index, open func(path string) (File, error), progress func(done, total int64)) (err error) {
 	if err := errors.Join(manifest.CheckVersion(version), r.checkNewer(version), checkPlain(x)); err != nil {
@@ -151,7 +152,11 @@ func (p *filesPut) put(ctx context.Context, group *errgroup.Group, t filesTarget
 		f := &p.index.Files[i]
 		group.Go(func() error {
 			key := manifest.RawFileKey(p.run.channel, p.version, f.Path)
-			if err := p.putFile(ctx, t, f, key); err != nil {
+			err := throughOutage(ctx, func() error { return p.putFile(ctx, t, f, key) }, func(err error) {
+				p.run.p.log().Warn("target is out of reach, so the file is put again until it is back",
+					"target", t.String(), "key", key, "error", err)
+			})
+			if err != nil {
 				return fmt.Errorf("put %s on %s: %w", key, t, err)
 			}
 			return nil
@@ -175,12 +180,21 @@ func (p *filesPut) putFile(ctx context.Context, t filesTarget, f *manifest.File,
 	if err != nil {
 		return fmt.Errorf("open it: %w", err)
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	return t.Assemble(ctx, key, all, &checkedFile{file, f, p.tell})
+	var read atomic.Int64
+	tell := func(n int64) {
+		read.Add(n)
+		p.tell(n)
+	}
+	defer func() {
+		if err = errors.Join(err, file.Close()); err != nil {
+			p.tell(-read.Load()) // it has to be sent again
+		}
+	}()
+	return t.Assemble(ctx, key, all, &checkedFile{file, f, tell})
 }
 
-func (p *filesPut) tell(n int) {
-	done := p.done.Add(int64(n))
+func (p *filesPut) tell(n int64) {
+	done := p.done.Add(n)
 	if p.progress != nil {
 		p.progress(done, p.total)
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/minio/minio-go/v7"
+
+	"github.com/qsync/qsync/publish"
 )
 
 // A request is tried so often, about 15 seconds in all: longer than a server
@@ -53,8 +55,12 @@ func retry[T any](ctx context.Context, p *pace, bytes int64, attempt func(ctx co
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 			err = fmt.Errorf("the store took longer than %s", limit) // the caller's time is not over
 		}
-		if err != nil && (ctx.Err() != nil || !passes(err) || tries == maxTries || slow && time.Since(slowSince) > slowTime) {
-			return value, backoff.Permanent(err)
+		switch {
+		case err == nil:
+		case ctx.Err() != nil || !passes(err):
+			err = backoff.Permanent(err)
+		case tries == maxTries || slow && time.Since(slowSince) > slowTime:
+			err = backoff.Permanent(fmt.Errorf("%w: %w", publish.ErrUnavailable, err))
 		}
 		return value, err
 	}, backoff.WithMaxElapsedTime(0), backoff.WithBackOff(&backoff.ExponentialBackOff{

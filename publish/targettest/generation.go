@@ -53,34 +53,34 @@ func putGenerationAs(ctx context.Context, run *publish.Run, generation int, vers
 			return nil, err
 		}
 	}
-	_, previous := run.Previous()
-	return x, run.PutFiles(ctx, version, x, opener(generation, previous, run.FilesNeed() == publish.AllFiles), nil)
+	open := Open(generation)
+	if _, previous := run.Previous(); run.FilesNeed() == publish.ChangedFiles {
+		open = changed(open, x, previous)
+	}
+	return x, run.PutFiles(ctx, version, x, open, nil)
 }
 
-// opener opens the files of a generation. As a fork, it may lack those that have
-// not changed since the previous version.
-func opener(generation int, previous *manifest.Index, all bool) func(path string) (publish.File, error) {
+// Open opens the files of a generation.
+func Open(generation int) func(path string) (publish.File, error) {
 	return func(path string) (publish.File, error) {
 		raw, ok := Raw(generation)[path]
-		if !ok || !all && unchanged(raw, path, previous) {
+		if !ok {
 			return nil, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
 		}
 		return file{bytes.NewReader(raw)}, nil
 	}
 }
 
-func unchanged(raw []byte, path string, previous *manifest.Index) bool {
-	i, ok := previous.Find(path)
-	return ok && bytes.Equal(previous.Files[i].Chunks, chunks(raw))
-}
-
-// chunks are the digests of the chunks.
-func chunks(raw []byte) (digests []byte) {
-	for chunk := range slices.Chunk(raw, manifest.ChunkSize) {
-		d := manifest.Sum(chunk)
-		digests = append(digests, d[:]...)
+// changed opens the files as a fork that lacks those which are as in the previous version.
+func changed(open func(path string) (publish.File, error), x, previous *manifest.Index) func(path string) (publish.File, error) {
+	return func(path string) (publish.File, error) {
+		now, _ := x.Find(path)
+		before, ok := previous.Find(path)
+		if ok && bytes.Equal(x.Files[now].Chunks, previous.Files[before].Chunks) {
+			return nil, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
+		}
+		return open(path)
 	}
-	return digests
 }
 
 type file struct{ io.ReaderAt }
