@@ -24,18 +24,26 @@ const (
 	slowTime   = 3 * time.Minute
 )
 
-// An attempt may take half a minute, and as long as its bytes take on a slow
-// line: a connection that hangs is given up.
+// An attempt may take half a minute, and as long as its bytes take on a slow line, or
+// in a store that copies many objects at a time: a connection that hangs is given up.
 const (
 	attemptTimeout = 30 * time.Second
-	slowestLine    = 64 << 10 // bytes per second
-	maxBytes       = 5 << 30  // that S3 takes in one request
+	slowestLine    = 64 << 10  // bytes per second
+	slowestCopy    = 512 << 10 // bytes per second
 )
 
 // retry calls attempt, which moves so many bytes, at the pace of its prefix, until
 // it succeeds or its error would come again.
 func retry[T any](ctx context.Context, p *pace, bytes int64, attempt func(ctx context.Context) (T, error)) (T, error) {
-	limit := attemptTimeout + time.Duration(min(bytes, maxBytes)/slowestLine)*time.Second
+	return retryWithin(ctx, p, attemptTimeout+time.Duration(bytes/slowestLine)*time.Second, attempt)
+}
+
+// retryCopy is retry for bytes that the store moves within itself.
+func retryCopy[T any](ctx context.Context, p *pace, bytes int64, attempt func(ctx context.Context) (T, error)) (T, error) {
+	return retryWithin(ctx, p, attemptTimeout+time.Duration(bytes/slowestCopy)*time.Second, attempt)
+}
+
+func retryWithin[T any](ctx context.Context, p *pace, limit time.Duration, attempt func(ctx context.Context) (T, error)) (T, error) {
 	tries := 0              // that the store has not been busy for
 	var slowSince time.Time // zero while it is not
 	value, err := backoff.Retry(ctx, func() (value T, err error) {
