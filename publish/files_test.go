@@ -75,6 +75,22 @@ func TestFilesTargetJoins(t *testing.T) {
 	s.WantPublished(2, 1)
 }
 
+// TestFilesTargetFirst: the first target has lost its head, and the next one has no
+// segments to bring it up with. The one behind it has.
+func TestFilesTargetFirst(t *testing.T) {
+	first, base := newDir(t)
+	last, _ := newDir(t)
+	s := targettest.NewStage(t, first, newFiles(t, t.TempDir()), last)
+	mustPublish(t, s, 0)
+	for _, lost := range []string{headFile(base), filepath.Join(base, "segments")} {
+		if err := os.RemoveAll(lost); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustPublish(t, s, 1)
+	s.WantPublished(1, 0)
+}
+
 // TestFilesTargetIncomplete: what is missing from the version before is no base for
 // the next one, which puts things right.
 func TestFilesTargetIncomplete(t *testing.T) {
