@@ -35,8 +35,8 @@ type Files interface {
 
 	// Assemble makes the object at key of pieces, one behind the other; of none, an
 	// empty one. Nobody sees a part of it. When it returns nil the object survives
-	// the loss of power. content is read by one ReadAt for each piece that it has,
-	// in no particular order and concurrently, and not after the return. Error:
+	// the loss of power. content is read in spans of whole chunks, but for the end of
+	// a piece, in no particular order and concurrently, and not after the return. Error:
 	// ErrNotFound if there is no object that a piece is to be taken from.
 	Assemble(ctx context.Context, key string, pieces []Piece, content io.ReaderAt) error
 }
