@@ -114,7 +114,7 @@ func TestFilesTargetIncomplete(t *testing.T) {
 // TestFilesNames: names that such a target has no place for are refused before
 // anything is sent.
 func TestFilesNames(t *testing.T) {
-	for _, path := range []string{"files.txt", ".hidden", "sub/.hidden"} {
+	for _, path := range []string{"files.txt", ".hidden", "sub/.hidden", "#1", "; then"} {
 		s, files := newFilesStage(t)
 		run, err := s.Publisher.Begin(t.Context(), targettest.Channel)
 		if err != nil {
@@ -123,6 +123,10 @@ func TestFilesNames(t *testing.T) {
 		x := &manifest.Index{Files: []manifest.File{{Path: path}}}
 		err = run.PutFiles(t.Context(), targettest.Version(0), x, nil, nil)
 		wantError(t, err, path, "rename it")
+		wantError(t, run.CheckPath(path), path, "rename it")
+		if err := run.CheckPath("sub/#1"); err != nil {
+			t.Error(err)
+		}
 		if err := run.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -46,7 +46,7 @@ const filesAtOnce = 32
 // for it. PutFiles comes before Commit, which wants the same version
 // and index. Error: ErrConflict if another run puts the same version there.
 func (r *Run) PutFiles(ctx context.Context, version string, x *manifest.Index, open func(path string) (File, error), progress func(done, total int64)) (err error) {
-	if err := errors.Join(manifest.CheckVersion(version), r.checkNewer(version), checkPlain(x)); err != nil {
+	if err := errors.Join(manifest.CheckVersion(version), r.checkNewer(version), r.checkPaths(x)); err != nil {
 		return fmt.Errorf("put the files of version %s: %w", version, err)
 	}
 	defer func() {
@@ -87,14 +87,27 @@ func (r *Run) PutFiles(ctx context.Context, version string, x *manifest.Index, o
 	return nil
 }
 
-// checkPlain refuses names that a target of files has no place for.
-func checkPlain(x *manifest.Index) error {
+// CheckPath refuses the name of a file that one of the targets has no place for. It is
+// for asking early: PutFiles refuses it too.
+func (r *Run) CheckPath(path string) error {
+	if len(r.p.withFiles()) == 0 {
+		return nil
+	}
+	switch {
+	case path == filesList:
+		return fmt.Errorf("%s is the name of the list of files: rename it, or leave out the target with layout files", path)
+	case strings.HasPrefix(path, ".") || strings.Contains(path, "/."):
+		return fmt.Errorf("%.80q: a target with layout files takes no names that begin with a dot: rename it, or leave out that target", path)
+	case strings.HasPrefix(path, "#") || strings.HasPrefix(path, ";"):
+		return fmt.Errorf("%.80q: to those who read the list of files of a target with layout files, this is a comment: rename it, or leave out that target", path)
+	}
+	return nil
+}
+
+func (r *Run) checkPaths(x *manifest.Index) error {
 	for i := range x.Files {
-		switch path := x.Files[i].Path; {
-		case path == filesList:
-			return fmt.Errorf("%s is the name of the list of files: rename it, or leave out the target with layout files", path)
-		case strings.HasPrefix(path, ".") || strings.Contains(path, "/."):
-			return fmt.Errorf("%.80q: a target with layout files takes no names that begin with a dot: rename it, or leave out that target", path)
+		if err := r.CheckPath(x.Files[i].Path); err != nil {
+			return err
 		}
 	}
 	return nil
