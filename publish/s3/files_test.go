@@ -74,7 +74,7 @@ func TestFilesPassing(t *testing.T) {
 		}
 	}
 	l.meet("PUT", answer(http.StatusForbidden, "AccessDenied"))
-	if err := assemble(newFile, half...); err == nil || !strings.Contains(err.Error(), "s3:PutObject") {
+	if err := assemble(newFile, half...); err == nil || !strings.Contains(err.Error(), "s3:PutObject") || !strings.Contains(err.Error(), "s3:ListMultipartUploadParts") {
 		t.Errorf("without permission: %v", err)
 	}
 	// Those uploads whose begin was not heard of, which nobody could take back.
