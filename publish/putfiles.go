@@ -41,10 +41,11 @@ const filesAtOnce = 32
 // PutFiles stores the files of a snapshot on the targets of files. What the
 // previous version has is copied there; the rest is read from what open returns,
 // which may be longer than the file, and checked against the index. progress is
-// told the bytes that are sent, of all that will be, fewer again where that failed; it may
-// be nil, and is called concurrently. While a target is out of reach, PutFiles waits
-// for it. PutFiles comes before Commit, which wants the same version
-// and index. Error: ErrConflict if another run puts the same version there.
+// told the bytes that are sent, of all that will be; where that failed they are
+// fewer again. It may be nil, and is called concurrently. While a target is out of
+// reach PutFiles waits for it, up to an hour. PutFiles comes before Commit, which
+// wants the same version and index. Error: ErrConflict if another run puts the same
+// version there.
 func (r *Run) PutFiles(ctx context.Context, version string, x *manifest.Index, open func(path string) (File, error), progress func(done, total int64)) (err error) {
 	if err := errors.Join(manifest.CheckVersion(version), r.checkNewer(version), r.checkPaths(x)); err != nil {
 		return fmt.Errorf("put the files of version %s: %w", version, err)
