@@ -30,17 +30,23 @@ const (
 	attemptTimeout = 30 * time.Second
 	slowestLine    = 64 << 10  // bytes per second
 	slowestCopy    = 512 << 10 // bytes per second
+	maxBytes       = 5 << 30   // that S3 takes in one request
 )
 
 // retry calls attempt, which moves so many bytes, at the pace of its prefix, until
 // it succeeds or its error would come again.
 func retry[T any](ctx context.Context, p *pace, bytes int64, attempt func(ctx context.Context) (T, error)) (T, error) {
-	return retryWithin(ctx, p, attemptTimeout+time.Duration(bytes/slowestLine)*time.Second, attempt)
+	return retryWithin(ctx, p, timeFor(bytes, slowestLine), attempt)
 }
 
 // retryCopy is retry for bytes that the store moves within itself.
 func retryCopy[T any](ctx context.Context, p *pace, bytes int64, attempt func(ctx context.Context) (T, error)) (T, error) {
-	return retryWithin(ctx, p, attemptTimeout+time.Duration(bytes/slowestCopy)*time.Second, attempt)
+	return retryWithin(ctx, p, timeFor(bytes, slowestCopy), attempt)
+}
+
+// timeFor is the limit of an attempt. How many bytes are asked for may be a stranger's word.
+func timeFor(bytes, perSecond int64) time.Duration {
+	return attemptTimeout + time.Duration(min(bytes, maxBytes)/perSecond)*time.Second
 }
 
 func retryWithin[T any](ctx context.Context, p *pace, limit time.Duration, attempt func(ctx context.Context) (T, error)) (T, error) {
