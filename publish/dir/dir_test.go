@@ -55,7 +55,7 @@ func memoryDir(t *testing.T) string {
 
 // TestMemory: of a file that is written little is in memory, however large its pieces are.
 func TestMemory(t *testing.T) {
-	const size, most = 64 << 20, 4 << 20
+	const size, most = 64 << 20, 6 << 20
 	target, err := dir.NewFiles(memoryDir(t))
 	if err != nil {
 		t.Fatal(err)

@@ -33,6 +33,9 @@ const maxFilesMemory = 250 << 20
 // TestFilesMemory sends files to a store that keeps nothing, so that their size is
 // bounded by patience alone. It has a process of its own, whose memory is counted.
 func TestFilesMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("with the race detector it takes another memory")
+	}
 	const child = "QSYNC_TEST_FILES_MEMORY"
 	if os.Getenv(child) != "" {
 		sendFiles(t)
