@@ -49,7 +49,10 @@ func testDamagedWork(t *testing.T, p *publisher) {
 		"index torn":         func(t *testing.T, work string) { truncateBy(t, filepath.Join(work, "index"), 7) },
 		"file gone":          func(t *testing.T, work string) { check(t, os.Remove(filepath.Join(work, "tree/full/000001.sst"))) },
 		"file of other size": func(t *testing.T, work string) { truncateBy(t, filepath.Join(work, "tree/full/empty"), -5) },
-		"tree gone":          func(t *testing.T, work string) { check(t, os.RemoveAll(filepath.Join(work, "tree"))) },
+		"file cut short": func(t *testing.T, work string) {
+			check(t, os.Truncate(filepath.Join(work, "tree/full/000001.sst"), 3*mib+5))
+		},
+		"tree gone": func(t *testing.T, work string) { check(t, os.RemoveAll(filepath.Join(work, "tree"))) },
 		"file linked away": func(t *testing.T, work string) {
 			check(t, os.Link(filepath.Join(work, "tree/full/000001.sst"), filepath.Join(work, "tree/other")))
 		},
@@ -64,11 +67,41 @@ func testDamagedWork(t *testing.T, p *publisher) {
 		},
 	}
 	for name, damage := range damages {
+		for _, soon := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, stopped soon again=%t", name, soon), func(t *testing.T) {
+				target := filepath.Join(t.TempDir(), "db")
+				interrupt(t, p, options(p, target), 9*mib)
+				damage(t, target+".qsync-partial")
+				if soon {
+					// It has made its files and fetched next to nothing.
+					interrupt(t, p, options(p, target), 0)
+				}
+				mustRun(t, options(p, target))
+				sameContent(t, content(t, target), want)
+			})
+		}
+	}
+}
+
+// TestDamagedTargetInPlace takes files of a target away, or gives them a second
+// name, while a restore in place rests; then it is stopped once more.
+func TestDamagedTargetInPlace(t *testing.T) {
+	p := newPublisher(t)
+	want := sampleFiles()
+	p.publish("20261122-040003", want)
+	for name, damage := range map[string]func(t *testing.T, file string){
+		"gone":        func(t *testing.T, file string) { check(t, os.Remove(file)) },
+		"cut short":   func(t *testing.T, file string) { check(t, os.Truncate(file, 3*mib+5)) },
+		"linked away": func(t *testing.T, file string) { check(t, os.Link(file, filepath.Join(t.TempDir(), "other"))) },
+	} {
 		t.Run(name, func(t *testing.T) {
 			target := filepath.Join(t.TempDir(), "db")
-			interrupt(t, p, options(p, target), 9*mib)
-			damage(t, target+".qsync-partial")
-			mustRun(t, options(p, target))
+			opts := options(p, target)
+			opts.InPlace = true
+			interrupt(t, p, opts, 9*mib)
+			damage(t, filepath.Join(target, "full/000001.sst"))
+			interrupt(t, p, opts, 0)
+			mustRun(t, opts)
 			sameContent(t, content(t, target), want)
 		})
 	}

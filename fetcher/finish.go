@@ -107,5 +107,5 @@ func (r *restore) finishSwap() (done bool, err error) {
 		return false, nil
 	}
 	// What lies in tree/ is the old database, and the journal does not speak of it.
-	return false, errors.Join(os.Remove(r.work.file("journal")), os.Remove(r.work.file("swap")))
+	return false, errors.Join(os.Remove(r.work.file(journalName)), os.Remove(r.work.file("swap")))
 }

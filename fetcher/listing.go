@@ -116,41 +116,45 @@ func (w *workDir) begunListing() (*listing, manifest.Digest) {
 // same. Nobody can tell by looking whether a chunk is right: only what was durable
 // counts, and what was merely written is fetched again.
 func (r *restore) resumeUnsigned() error {
-	path, header := r.work.file("journal"), journalHeader(r.digest, false)
 	begun, digest := r.work.begunListing()
 	var j *journal
+	void := false // there are marks that do not hold
 	if begun != nil && begun.Place == r.listing.Place && begun.Version == r.version {
 		old := newTable(begun.index(), false)
 		now := r.unchanged(begun)
 		var err error
-		j, err = readJournal(path, journalHeader(digest, false), func(kind markKind, first, count int64) {
+		j, err = readJournal(r.work.file(journalName), journalHeader(digest, false), func(kind markKind, first, count int64) {
 			for id := first; kind == markDurable && id < min(first+count, old.chunks()); id++ {
-				if file, chunk := old.at(id); now[file] >= 0 {
-					r.take(r.table.first[now[file]] + int64(chunk))
+				file, chunk := old.at(id)
+				if now[file] < 0 {
+					void = true
+					continue
 				}
+				r.take(r.table.first[now[file]] + int64(chunk))
 			}
 		})
 		if err != nil && !errors.Is(err, errJournalForeign) && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	if j == nil || digest != r.digest {
-		if j != nil {
-			if err := j.close(); err != nil {
-				return err
-			}
+	same := j != nil && digest == r.digest
+	if j != nil && (void || !same) {
+		if err := j.close(); err != nil {
+			return err
 		}
+	}
+	var err error
+	switch {
+	case !same:
 		if err := r.tree.removeExtras(nil); err != nil {
 			return err
 		}
-		var err error
-		if j, err = r.startJournal(path, header); err != nil {
-			return err
-		}
-		r.held.runs(func(first, count int64) { err = errors.Join(err, j.mark(markDurable, first, count)) })
-		if err != nil {
-			return err
-		}
+		j, err = r.startJournal()
+	case void:
+		j, err = r.remark(nil)
+	}
+	if err != nil {
+		return err
 	}
 	r.ledger = newLedger(j, r.tree)
 	return nil
@@ -170,9 +174,7 @@ func (r *restore) unchanged(begun *listing) []int {
 		if !listed {
 			continue
 		}
-		info, err := r.tree.root.Lstat(f.Path)
-		intact := err == nil && info.Mode().IsRegular() && info.Size() == f.Size && linkCount(info) == 1
-		if !intact {
+		if !r.tree.intact(&manifest.File{Path: f.Path, Size: f.Size}) {
 			continue
 		}
 		if r.listing.Files[file].Stamp != f.Stamp {

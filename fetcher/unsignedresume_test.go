@@ -36,7 +36,10 @@ func TestUnsignedResumes(t *testing.T) {
 			check(t, os.Truncate(filepath.Join(work, "tree", firstFile), 0))
 			check(t, os.Truncate(filepath.Join(work, "tree", firstFile), int64(len(want[firstFile]))))
 		}, all},
-		"file gone":          {func(work string) { check(t, os.Remove(filepath.Join(work, "tree", firstFile))) }, all},
+		"file gone": {func(work string) { check(t, os.Remove(filepath.Join(work, "tree", firstFile))) }, all},
+		"file linked away": {func(work string) {
+			check(t, os.Link(filepath.Join(work, "tree", firstFile), filepath.Join(t.TempDir(), "other")))
+		}, all},
 		"file of other size": {func(work string) { check(t, os.Truncate(filepath.Join(work, "tree", firstFile), 5)) }, all},
 		"journal torn":       {func(work string) { truncateBy(t, filepath.Join(work, "journal"), 7) }, all}, // in its one durable mark
 		"journal gone":       {func(work string) { check(t, os.Remove(filepath.Join(work, "journal"))) }, all},
@@ -49,16 +52,22 @@ func TestUnsignedResumes(t *testing.T) {
 		}, all},
 		"tree gone": {func(work string) { check(t, os.RemoveAll(filepath.Join(work, "tree"))) }, all},
 	} {
-		t.Run(name, func(t *testing.T) {
-			target := filepath.Join(t.TempDir(), "db")
-			interruptTree(t, url, target, 3)
-			test.damage(target + ".qsync-partial")
-			result := mustRun(t, unsignedOptions(t, openTree(t, url), target))
-			sameContent(t, content(t, target), want)
-			if result.FetchedBytes < test.again || result.FetchedBytes > test.again+mib {
-				t.Errorf("fetched %d bytes the second time, want %d", result.FetchedBytes, test.again)
-			}
-		})
+		for _, soon := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, stopped soon again=%t", name, soon), func(t *testing.T) {
+				target := filepath.Join(t.TempDir(), "db")
+				interruptTree(t, url, target, 3)
+				test.damage(target + ".qsync-partial")
+				if soon {
+					// It has made its files and fetched nothing.
+					interruptTree(t, url, target, 1)
+				}
+				result := mustRun(t, unsignedOptions(t, openTree(t, url), target))
+				sameContent(t, content(t, target), want)
+				if result.FetchedBytes < test.again || result.FetchedBytes > test.again+mib {
+					t.Errorf("fetched %d bytes the last time, want %d", result.FetchedBytes, test.again)
+				}
+			})
+		}
 	}
 }
 
