@@ -17,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/qsync/qsync/fetcher"
+	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/manifest/trust"
 	"github.com/qsync/qsync/scripts/require"
 )
@@ -114,6 +115,15 @@ func truncateBy(t *testing.T, path string, n int64) {
 	check(t, os.Truncate(path, info.Size()-n))
 }
 
+// swapNote is what stands in the work directory when a directory that holds a
+// snapshot is about to become the target.
+func swapNote(t *testing.T, dir string, snapshot manifest.Digest) []byte {
+	t.Helper()
+	info, err := os.Stat(dir)
+	check(t, err)
+	return fmt.Appendln(nil, info.Sys().(*syscall.Stat_t).Ino, snapshot)
+}
+
 // TestKilledAroundTheSwap starts again from each state that a kill can leave
 // around the exchange of the two directories.
 func TestKilledAroundTheSwap(t *testing.T) {
@@ -123,6 +133,7 @@ func TestKilledAroundTheSwap(t *testing.T) {
 	second := sampleFiles()
 	second["full/000003.sst"] = random(9, 2*mib)
 	p.publish("20261122-040003", second)
+	digest := p.live[0].Manifest
 
 	for _, swapped := range []bool{false, true} {
 		for _, vanished := range []bool{false, true} {
@@ -138,19 +149,18 @@ func TestKilledAroundTheSwap(t *testing.T) {
 			mustRun(t, options(p, whole))
 			check(t, os.RemoveAll(filepath.Join(work, "tree")))
 			check(t, os.Rename(whole, filepath.Join(work, "tree")))
-			info, err := os.Stat(filepath.Join(work, "tree"))
-			check(t, err)
-			inode := info.Sys().(*syscall.Stat_t).Ino
-			check(t, os.WriteFile(filepath.Join(work, "swap"), fmt.Appendln(nil, inode), 0o600))
+			check(t, os.WriteFile(filepath.Join(work, "swap"), swapNote(t, filepath.Join(work, "tree"), digest), 0o600))
 			if swapped {
 				check(t, unix.Renameat2(unix.AT_FDCWD, filepath.Join(work, "tree"), unix.AT_FDCWD, target, unix.RENAME_EXCHANGE))
 			}
 			if vanished {
 				check(t, os.RemoveAll(target)) // somebody moved it away meanwhile
 			}
-			opts := options(p, target)
-			mustRun(t, opts)
+			result := mustRun(t, options(p, target))
 			sameContent(t, content(t, target), second)
+			if swapped && !vanished && (result.FetchedBytes > 0 || result.ReusedBytes > 0) {
+				t.Errorf("fetched %d bytes and re-hashed %d, though all was done", result.FetchedBytes, result.ReusedBytes)
+			}
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/qsync/qsync/fetcher"
+	"github.com/qsync/qsync/manifest"
 )
 
 // TestUnsignedResumes counts what is fetched again after a stop, and after crashes
@@ -224,6 +225,55 @@ func TestUnsignedPrunedMidway(t *testing.T) {
 	sameContent(t, content(t, target), second)
 	if result.Unsigned.Version != secondVersion {
 		t.Errorf("restored %s", result.Unsigned.Version)
+	}
+}
+
+// TestUnsignedSwappedIsNotSigned begins a signed restore and then an unsigned one of
+// the same version, which is killed after the exchange of the directories: what it has
+// put there is not what a signed restore may report.
+func TestUnsignedSwappedIsNotSigned(t *testing.T) {
+	want := parityFiles()
+	p := newPublisher(t)
+	p.kind = "rocksdb"
+	p.publish(firstVersion, want)
+	other := maps.Clone(want)
+	other[firstFile] = otherFile()
+	tree := newParityTree(t)
+	tree.publish(firstVersion, other)
+	url := tree.serve(nil)
+
+	target := filepath.Join(t.TempDir(), "db")
+	work := target + ".qsync-partial"
+	interrupt(t, p, options(p, target), 9*mib)
+	signed := content(t, work)
+	interruptTree(t, url, target, 5)
+	for _, name := range []string{"manifest.json", "index"} {
+		if _, err := os.Lstat(filepath.Join(work, name)); err == nil {
+			t.Errorf("%s is still there", name)
+		}
+		check(t, os.WriteFile(filepath.Join(work, name), signed[name], 0o600)) // as if it were
+	}
+	// Finished by hand, and killed before it clears up.
+	whole := filepath.Join(t.TempDir(), "whole")
+	mustRun(t, unsignedOptions(t, openTree(t, url), whole))
+	check(t, os.RemoveAll(filepath.Join(work, "tree")))
+	check(t, os.Rename(whole, target))
+	body, err := os.ReadFile(filepath.Join(work, "listing.json"))
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(work, "swap"), swapNote(t, target, manifest.Sum(body)), 0o600))
+	left := filepath.Join(t.TempDir(), "left")
+	check(t, os.CopyFS(left, os.DirFS(work)))
+
+	mustRun(t, options(p, target))
+	sameContent(t, content(t, target), want)
+
+	// Whoever asks for the unsigned one again has it.
+	check(t, os.RemoveAll(target))
+	mustRun(t, unsignedOptions(t, openTree(t, url), target))
+	check(t, os.CopyFS(work, os.DirFS(left)))
+	check(t, os.WriteFile(filepath.Join(work, "swap"), swapNote(t, target, manifest.Sum(body)), 0o600))
+	if result := mustRun(t, unsignedOptions(t, openTree(t, url), target)); result.FetchedBytes > 0 {
+		t.Errorf("fetched %d bytes, though all was done", result.FetchedBytes)
 	}
 }
 
