@@ -79,18 +79,35 @@ type reply struct {
 	err    error
 }
 
+// askTime is how long a source may take for a small object, with all its tries: what
+// the others have answered is not to wait for one that dribbles.
+const askTime = time.Minute
+
+var errSlow = errors.New("it takes too long")
+
 // ask gets one object from every source at once.
 func (r *Repository) ask(ctx context.Context, key string, limit int64) []reply {
 	replies := make([]reply, len(r.Sources))
 	var wg sync.WaitGroup
 	for i, s := range r.Sources {
 		wg.Go(func() {
-			body, err := getRetrying(ctx, s, key, limit)
+			body, err := within(ctx, askTime, func(ctx context.Context) ([]byte, error) { return getRetrying(ctx, s, key, limit) })
 			replies[i] = reply{s, body, err}
 		})
 	}
 	wg.Wait()
 	return replies
+}
+
+// within calls get with so much time, and says so if that was not enough.
+func within(ctx context.Context, most time.Duration, get func(context.Context) ([]byte, error)) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, most, errSlow)
+	defer cancel()
+	body, err := get(ctx)
+	if err != nil && context.Cause(ctx) == errSlow { //nolint:errorlint // it is that very one
+		err = fmt.Errorf("%w: no answer within %s", errSlow, most)
+	}
+	return body, err
 }
 
 // smallObjectTries is how often a small object is asked for before a source is
@@ -349,13 +366,18 @@ func readIndex(m *manifest.Manifest, object []byte) (*manifest.Index, error) {
 	return x, nil
 }
 
+// slowestBytes a second, from a source that is slower than that nobody restores.
+const slowestBytes = 16 << 10
+
 // object gets an object of known digest and size from the first source that has
 // the right bytes.
 func (r *Repository) object(ctx context.Context, key string, digest manifest.Digest, size int64) ([]byte, error) {
 	var errs []error
 	for _, s := range r.Sources {
-		body, err := backoff.Retry(ctx, func() ([]byte, error) { return readObject(ctx, s, key, size) },
-			backoff.WithMaxTries(smallObjectTries))
+		most := askTime + time.Duration(size/slowestBytes)*time.Second
+		body, err := within(ctx, most, func(ctx context.Context) ([]byte, error) {
+			return backoff.Retry(ctx, func() ([]byte, error) { return readObject(ctx, s, key, size) }, backoff.WithMaxTries(smallObjectTries))
+		})
 		switch {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("get %s from %s: %w", key, s, err))

@@ -61,7 +61,7 @@ func newHTTP(base *url.URL) (*httpSource, error) {
 		base:  base,
 		stall: stallTimeout,
 		client: &http.Client{
-			Transport: transport,
+			Transport: &refusals{transport, refusalTime},
 			CheckRedirect: func(to *http.Request, via []*http.Request) error {
 				if len(via) >= maxRedirects {
 					return errors.New("too many redirects")
@@ -69,6 +69,7 @@ func newHTTP(base *url.URL) (*httpSource, error) {
 				if via[0].URL.Scheme == "https" && to.URL.Scheme != "https" {
 					return errors.New("redirect from https to " + to.URL.Scheme)
 				}
+				to.Header.Del("Referer") // it has the query of a source's URL, which may be secret
 				return nil
 			},
 		},
