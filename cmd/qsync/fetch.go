@@ -124,13 +124,12 @@ func fetchFrom(ctx context.Context, out *term.Output, o fetchOptions, money *mon
 		Check:      manifestCheck(out, nodes),
 	}
 	result, target, err := o.restore(ctx, out, options, target, func(p *fetcher.Plan) error {
-		sources := c.publisher.repository.Sources
-		costs := costs(ctx, sources, p)
+		costs := costs(ctx, c.publisher.repository.Sources, p)
 		printPlan(out, p, costs)
 		if o.dryRun {
 			return nil
 		}
-		return money.agreeToFetch(sources, costs)
+		return money.agreeToFetch(p, costs)
 	})
 	if err != nil || o.dryRun {
 		return err

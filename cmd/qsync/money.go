@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -90,14 +91,19 @@ type cost struct {
 	price *source.Price
 }
 
-// costs are what a plan costs, by source; none for those that are free.
+// costs are what a plan costs, by source; none for those that are free. Not all
+// sources need be in the plan.
 func costs(ctx context.Context, sources []fetcher.Source, p *fetcher.Plan) (all []cost) {
-	for i, s := range sources {
-		bill := source.BillOf(ctx, s)
+	for _, planned := range p.Sources {
+		i := slices.IndexFunc(sources, func(s fetcher.Source) bool { return s.String() == planned.Name })
+		if i < 0 {
+			continue
+		}
+		bill := source.BillOf(ctx, sources[i])
 		if bill == nil {
 			continue
 		}
-		c := cost{Source: s.String(), BilledTo: bill.To, Bytes: p.Sources[i].FetchBytes, Requests: p.Requests, price: bill.Price}
+		c := cost{Source: planned.Name, BilledTo: bill.To, Bytes: planned.FetchBytes, Requests: p.Requests, price: bill.Price}
 		if bill.Price != nil {
 			perGB, usd := bill.Price.PerGB(), bill.Price.USD(c.Bytes, c.Requests)
 			c.PerGB, c.USD, c.List, c.AsOf = &perGB, &usd, bill.Price.List, bill.Price.AsOf
@@ -120,10 +126,10 @@ func (c cost) String() string {
 func (c cost) limit() int64 { return c.Bytes + max(againBytes, c.Bytes/20) }
 
 // agreeToFetch asks whether to pay for the data of a plan, unless there is a
-// source that is free, or nothing to ask.
-func (m *money) agreeToFetch(sources []fetcher.Source, costs []cost) error {
+// source in it that is free, or nothing to ask.
+func (m *money) agreeToFetch(p *fetcher.Plan, costs []cost) error {
 	m.consent.Withdraw() // what was for reading is not for data
-	if m.consent.IsEverything() || len(costs) == 0 || len(costs) < len(sources) {
+	if m.consent.IsEverything() || len(costs) == 0 || len(costs) < len(p.Sources) {
 		return nil
 	}
 	var bytes int64
