@@ -20,6 +20,10 @@ type Stamp struct {
 	Modified string `json:"modified,omitempty"`
 }
 
+// tells reports whether a file that has the stamp again is the same. The size alone
+// does not say that.
+func (s Stamp) tells() bool { return s.ETag != "" || s.Modified != "" }
+
 // listing is what an unsigned snapshot is known by: its files, as they were when
 // their source was asked. It says nothing about their content.
 type listing struct {
@@ -177,8 +181,12 @@ func (r *restore) unchanged(begun *listing) []int {
 		if !r.tree.intact(&manifest.File{Path: f.Path, Size: f.Size}) {
 			continue
 		}
-		if r.listing.Files[file].Stamp != f.Stamp {
+		switch {
+		case r.listing.Files[file].Stamp != f.Stamp:
 			r.log.Warn("file has changed at its source since it was begun, and is fetched anew", "path", f.Path)
+			continue
+		case !f.tells():
+			r.log.Warn("server tells neither ETag nor time, so that a file that was begun may have changed, and is fetched anew", "path", f.Path)
 			continue
 		}
 		now[i] = file

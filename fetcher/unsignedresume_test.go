@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,6 +67,60 @@ func TestUnsignedResumes(t *testing.T) {
 				sameContent(t, content(t, target), want)
 				if result.FetchedBytes < test.again || result.FetchedBytes > test.again+mib {
 					t.Errorf("fetched %d bytes the last time, want %d", result.FetchedBytes, test.again)
+				}
+			})
+		}
+	}
+}
+
+// withHeaders changes the header of an answer before it is sent.
+type withHeaders struct {
+	http.ResponseWriter
+	change func(http.Header)
+}
+
+func (w *withHeaders) WriteHeader(status int) {
+	w.change(w.Header())
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// TestUnsignedStamps resumes from servers that tell a file's ETag, its time, both or
+// neither. A file that has changed, and has the same size, is told by either; where
+// there is neither, nothing is believed.
+func TestUnsignedStamps(t *testing.T) {
+	tooLong := strings.Repeat("x", 300)
+	for name, test := range map[string]struct {
+		change func(http.Header)
+		holds  bool
+	}{
+		"both":              {func(http.Header) {}, true},
+		"time":              {func(h http.Header) { h.Del("ETag") }, true},
+		"ETag":              {func(h http.Header) { h.Del("Last-Modified") }, true},
+		"neither":           {func(h http.Header) { h.Del("ETag"); h.Del("Last-Modified") }, false},
+		"time, a long ETag": {func(h http.Header) { h.Set("ETag", `"`+tooLong+`"`) }, true},
+		"ETag, a long time": {func(h http.Header) { h.Set("Last-Modified", tooLong) }, true},
+		"both too long":     {func(h http.Header) { h.Set("ETag", `"`+tooLong+`"`); h.Set("Last-Modified", tooLong) }, false},
+	} {
+		for _, changes := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, changes=%t", name, changes), func(t *testing.T) {
+				p := newParityTree(t)
+				want := parityFiles()
+				p.publish(firstVersion, want)
+				url := p.serve(func(w http.ResponseWriter, r *http.Request, good http.Handler) {
+					// Its own condition would be compared with its own ETag.
+					r.Header.Del("If-Match")
+					good.ServeHTTP(&withHeaders{w, test.change}, r)
+				})
+				target := filepath.Join(t.TempDir(), "db")
+				interruptTree(t, url, target, 3)
+				if changes {
+					want[firstFile] = otherFile()
+					p.put(firstVersion+"/"+firstFile, want[firstFile]) // with the time of now
+				}
+				result := mustRun(t, unsignedOptions(t, openTree(t, url), target))
+				sameContent(t, content(t, target), want)
+				if held := result.Plan.HeldBytes; (held > 0) != (test.holds && !changes) {
+					t.Errorf("%d bytes are held", held)
 				}
 			})
 		}
