@@ -9,8 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,7 +16,6 @@ import (
 
 	"github.com/qsync/qsync/fetcher"
 	"github.com/qsync/qsync/manifest"
-	"github.com/qsync/qsync/manifest/trust"
 	"github.com/qsync/qsync/scripts/require"
 )
 
@@ -315,97 +312,5 @@ func TestReadOnlyTarget(t *testing.T) {
 	_, err := fetcher.Run(context.Background(), options(p, filepath.Join(mount, "db")))
 	if !errors.Is(err, unix.EROFS) || !strings.Contains(err.Error(), mount) {
 		t.Errorf("error is %v", err)
-	}
-}
-
-// oldHead has published two versions, of which the second one was fetched, and has
-// the head of the first.
-func oldHead(t *testing.T) (p *publisher, opts fetcher.Options, head []byte) {
-	t.Helper()
-	p = newPublisher(t)
-	p.publish("20261121-040002", files{"a": []byte("1")})
-	head, err := os.ReadFile(filepath.Join(p.base, testChannel, "head"))
-	check(t, err)
-	p.publish("20261122-040003", files{"a": []byte("2")})
-	opts = options(p, filepath.Join(t.TempDir(), "db"))
-	mustRun(t, opts)
-	return p, opts, head
-}
-
-// setMarks sets the time of all marks.
-func setMarks(t *testing.T, opts fetcher.Options, to time.Time) {
-	t.Helper()
-	marks, err := filepath.Glob(filepath.Join(opts.Repository.Marks.Dir, "*", "*"))
-	check(t, err)
-	for _, file := range marks {
-		check(t, os.Chtimes(file, to, to))
-	}
-}
-
-// TestCacheBehind: one of a CDN's caches has an older head than another one that was
-// asked a moment ago.
-func TestCacheBehind(t *testing.T) {
-	_, opts, head := oldHead(t)
-	synctest.Test(t, func(t *testing.T) {
-		setMarks(t, opts, time.Now().Add(-20*time.Second))
-		asked := 0
-		opts.Repository.Sources = []fetcher.Source{&behind{Source: opts.Repository.Sources[0], head: head, asked: &asked}}
-		opts.Repository.Now = nil
-		if _, err := opts.Repository.Head(t.Context(), testChannel); err != nil || asked != behindFor+1 {
-			t.Errorf("asked %d times: %v", asked, err)
-		}
-		// Nobody waits for ever.
-		asked = -1000
-		start := time.Now()
-		_, err := opts.Repository.Head(t.Context(), testChannel)
-		failure := (*trust.Error)(nil)
-		if took := time.Since(start); !errors.As(err, &failure) || failure.Class != trust.Rollback || took > time.Minute {
-			t.Errorf("after %s: %v", took, err)
-		}
-	})
-}
-
-const behindFor = 3
-
-// behind answers with an older head at first.
-type behind struct {
-	fetcher.Source
-	head  []byte
-	asked *int
-}
-
-func (b *behind) Get(ctx context.Context, key string, limit int64) ([]byte, error) {
-	if key != testChannel+"/head" {
-		return b.Source.Get(ctx, key, limit)
-	}
-	if *b.asked++; *b.asked <= behindFor {
-		return b.head, nil
-	}
-	return b.Source.Get(ctx, key, limit)
-}
-
-// TestRollback offers an older head than one that was seen.
-func TestRollback(t *testing.T) {
-	p, opts, head := oldHead(t)
-	setMarks(t, opts, time.Now().Add(-time.Hour))
-	p.put(testChannel+"/head", head)
-	_, err := fetcher.Run(context.Background(), opts)
-	if failure := (*trust.Error)(nil); !errors.As(err, &failure) || failure.Class != trust.Rollback {
-		t.Errorf("error is %v", err)
-	}
-}
-
-// TestNewestHeadWins has a mirror that lags behind beside one that does not.
-func TestNewestHeadWins(t *testing.T) {
-	p := newPublisher(t)
-	p.publish("20261121-040002", files{"a": []byte("1")})
-	mirror := t.TempDir()
-	check(t, os.CopyFS(mirror, os.DirFS(p.base)))
-	p.publish("20261122-040003", files{"a": []byte("2")})
-	for _, bases := range [][]string{{mirror, p.base}, {p.base, mirror}} {
-		result := mustRun(t, options(p, filepath.Join(t.TempDir(), "db"), openSource(t, bases[0]), openSource(t, bases[1])))
-		if result.Manifest.Version != "20261122-040003" {
-			t.Errorf("restored %s", result.Manifest.Version)
-		}
 	}
 }
