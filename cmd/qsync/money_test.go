@@ -217,7 +217,7 @@ func TestCostOfAmazon(t *testing.T) {
 		"  cost      s3://bucket-name/polka: 1.1 TB in 65,000 requests at up to 0.09 USD a GB, billed to the account of access key …MPLE: up to 99.03 USD\n",
 		"by the list prices of 2025-01, https://aws.amazon.com/s3/pricing/",
 		`"costs":[{"source":"s3://bucket-name/polka","billed_to":"the account of access key …MPLE","bytes":1100000000000,"requests":65000,` +
-			`"usd_per_gb":0.09,"usd":99.026,"prices_from":"https://aws.amazon.com/s3/pricing/","prices_as_of":"2025-01"}]`,
+			`"usd_per_gb":0.09,"usd":99.0325,"prices_from":"https://aws.amazon.com/s3/pricing/","prices_as_of":"2025-01"}]`,
 	} {
 		if !strings.Contains(screen.String(), want) {
 			t.Errorf("it does not say %q: %s", want, screen.String())
