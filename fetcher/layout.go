@@ -133,7 +133,7 @@ func (s *snapshot) leaveOut(failed []error, log *slog.Logger) error {
 	var layouts []layout
 	for i, err := range failed {
 		if err != nil {
-			log.Warn("source does not say what it has and is not used", "source", s.sources[i].String(), "err", err)
+			log.Warn("source passed over", "source", s.sources[i].String(), "err", err)
 			continue
 		}
 		sources, layouts = append(sources, s.sources[i]), append(layouts, s.layouts[i])

@@ -124,7 +124,8 @@ func fetchFrom(ctx context.Context, out *term.Output, o fetchOptions, money *mon
 		Check:      manifestCheck(out, nodes),
 	}
 	result, target, err := o.restore(ctx, out, options, target, func(p *fetcher.Plan) error {
-		costs := costs(ctx, c.publisher.repository.Sources, p)
+		sources := c.publisher.repository.Sources
+		costs := costs(ctx, sources, p)
 		printPlan(out, p, costs)
 		if o.dryRun {
 			return nil

@@ -91,19 +91,16 @@ type cost struct {
 	price *source.Price
 }
 
-// costs are what a plan costs, by source; none for those that are free. Not all
-// sources need be in the plan.
+// costs are what a plan costs, by source; none for those that are free.
 func costs(ctx context.Context, sources []fetcher.Source, p *fetcher.Plan) (all []cost) {
-	for _, planned := range p.Sources {
-		i := slices.IndexFunc(sources, func(s fetcher.Source) bool { return s.String() == planned.Name })
-		if i < 0 {
+	for _, s := range sources {
+		// One that cannot be asked is not in the plan.
+		i := slices.IndexFunc(p.Sources, func(planned fetcher.PlannedSource) bool { return planned.Name == s.String() })
+		bill := source.BillOf(ctx, s)
+		if bill == nil || i < 0 {
 			continue
 		}
-		bill := source.BillOf(ctx, sources[i])
-		if bill == nil {
-			continue
-		}
-		c := cost{Source: planned.Name, BilledTo: bill.To, Bytes: planned.FetchBytes, Requests: p.Requests, price: bill.Price}
+		c := cost{Source: s.String(), BilledTo: bill.To, Bytes: p.Sources[i].FetchBytes, Requests: p.Requests, price: bill.Price}
 		if bill.Price != nil {
 			perGB, usd := bill.Price.PerGB(), bill.Price.USD(c.Bytes, c.Requests)
 			c.PerGB, c.USD, c.List, c.AsOf = &perGB, &usd, bill.Price.List, bill.Price.AsOf
@@ -126,7 +123,7 @@ func (c cost) String() string {
 func (c cost) limit() int64 { return c.Bytes + max(againBytes, c.Bytes/20) }
 
 // agreeToFetch asks whether to pay for the data of a plan, unless there is a
-// source in it that is free, or nothing to ask.
+// source that is free, or nothing to ask.
 func (m *money) agreeToFetch(p *fetcher.Plan, costs []cost) error {
 	m.consent.Withdraw() // what was for reading is not for data
 	if m.consent.IsEverything() || len(costs) == 0 || len(costs) < len(p.Sources) {
