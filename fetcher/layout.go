@@ -2,10 +2,12 @@ package fetcher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/qsync/qsync/manifest"
@@ -88,11 +90,13 @@ const (
 	// probeTimeout is how long a source may take to say which layout it has.
 	probeTimeout = 15 * time.Second
 	probesAtOnce = 8
+	// probeTries take a few seconds: a source that is left out is missed for hours.
+	probeTries = 5
 )
 
 // findLayouts asks each source for the meta file that stands beside the raw files
-// of a version. One that has it, and for the same snapshot, serves files; every
-// other one segments.
+// of a version. One that has it, and for the same snapshot, serves files; one that
+// has none, or another one, segments. One that cannot be asked is left out.
 func (s *snapshot) findLayouts(ctx context.Context, log *slog.Logger) error {
 	frames, err := manifest.NewFrameDecoder()
 	if err != nil {
@@ -101,13 +105,15 @@ func (s *snapshot) findLayouts(ctx context.Context, log *slog.Logger) error {
 	bySegment := &segments{s.table.index, frames}
 	byFile := &rawFiles{s.table.index, manifest.RawFileKey(s.channel, s.version, "")}
 	s.layouts = make([]layout, len(s.sources))
+	failed := make([]error, len(s.sources))
 	var group errgroup.Group
 	group.SetLimit(probesAtOnce)
 	for i, source := range s.sources {
 		group.Go(func() error {
 			s.layouts[i] = bySegment
-			if err := hasFiles(ctx, source, s.manifest); err != nil {
-				log.Debug("source has no raw files", "source", source.String(), "err", err)
+			var why error
+			if why, failed[i] = lacksFiles(ctx, source, s.manifest); why != nil {
+				log.Debug("source has no raw files", "source", source.String(), "err", why)
 			} else {
 				s.layouts[i] = byFile
 			}
@@ -115,22 +121,53 @@ func (s *snapshot) findLayouts(ctx context.Context, log *slog.Logger) error {
 		})
 	}
 	_ = group.Wait() // none of them fails
-	return ctx.Err()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return s.leaveOut(failed, log)
 }
 
-func hasFiles(ctx context.Context, s Source, m *manifest.Manifest) error {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	body, err := getRetrying(ctx, s, manifest.VersionMetaKey(m.Channel, m.Version), manifest.MaxVersionMetaSize)
-	if err != nil {
-		return err
+// leaveOut leaves out the sources that have failed.
+func (s *snapshot) leaveOut(failed []error, log *slog.Logger) error {
+	var sources []Source
+	var layouts []layout
+	for i, err := range failed {
+		if err != nil {
+			log.Warn("source passed over", "source", s.sources[i].String(), "err", err)
+			continue
+		}
+		sources, layouts = append(sources, s.sources[i]), append(layouts, s.layouts[i])
 	}
-	meta, err := manifest.ParseVersionMeta(body)
-	if err != nil {
-		return err
-	}
-	if meta.Version != m.Version || meta.Size != m.RawSize {
-		return fmt.Errorf("its meta file speaks of version %.40q with %d bytes", meta.Version, meta.Size)
+	if s.sources, s.layouts = sources, layouts; len(sources) == 0 {
+		return worst(failed)
 	}
 	return nil
+}
+
+// lacksFiles says why a source has not the raw files of a version, nil if it has. A
+// refusal that is for good says so too: a store that may not be listed refuses what
+// is missing. Any other failure says nothing.
+func lacksFiles(ctx context.Context, s Source, m *manifest.Manifest) (why, err error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	key := manifest.VersionMetaKey(m.Channel, m.Version)
+	forGood := false
+	body, err := backoff.Retry(ctx, func() ([]byte, error) {
+		body, err := s.Get(ctx, key, manifest.MaxVersionMetaSize)
+		if forGood = errors.Is(err, ErrNotFound) || errors.As(err, new(*backoff.PermanentError)); forGood {
+			err = backoff.Permanent(err)
+		}
+		return body, err
+	}, append(smallObjectRetries(), backoff.WithMaxTries(probeTries))...)
+	switch {
+	case forGood:
+		return err, nil
+	case err != nil:
+		return nil, fmt.Errorf("get %s from %s: %w", key, s, err)
+	}
+	meta, err := manifest.ParseVersionMeta(body)
+	if err == nil && (meta.Version != m.Version || meta.Size != m.RawSize) {
+		err = fmt.Errorf("its meta file speaks of version %.40q with %d bytes", meta.Version, meta.Size)
+	}
+	return err, nil
 }

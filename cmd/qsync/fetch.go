@@ -130,7 +130,7 @@ func fetchFrom(ctx context.Context, out *term.Output, o fetchOptions, money *mon
 		if o.dryRun {
 			return nil
 		}
-		return money.agreeToFetch(sources, costs)
+		return money.agreeToFetch(p, costs)
 	})
 	if err != nil || o.dryRun {
 		return err

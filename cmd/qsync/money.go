@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -92,9 +93,11 @@ type cost struct {
 
 // costs are what a plan costs, by source; none for those that are free.
 func costs(ctx context.Context, sources []fetcher.Source, p *fetcher.Plan) (all []cost) {
-	for i, s := range sources {
+	for _, s := range sources {
+		// One that cannot be asked is not in the plan.
+		i := slices.IndexFunc(p.Sources, func(planned fetcher.PlannedSource) bool { return planned.Name == s.String() })
 		bill := source.BillOf(ctx, s)
-		if bill == nil {
+		if bill == nil || i < 0 {
 			continue
 		}
 		c := cost{Source: s.String(), BilledTo: bill.To, Bytes: p.Sources[i].FetchBytes, Requests: p.Requests, price: bill.Price}
@@ -121,9 +124,9 @@ func (c cost) limit() int64 { return c.Bytes + max(againBytes, c.Bytes/20) }
 
 // agreeToFetch asks whether to pay for the data of a plan, unless there is a
 // source that is free, or nothing to ask.
-func (m *money) agreeToFetch(sources []fetcher.Source, costs []cost) error {
+func (m *money) agreeToFetch(p *fetcher.Plan, costs []cost) error {
 	m.consent.Withdraw() // what was for reading is not for data
-	if m.consent.IsEverything() || len(costs) == 0 || len(costs) < len(sources) {
+	if m.consent.IsEverything() || len(costs) == 0 || len(costs) < len(p.Sources) {
 		return nil
 	}
 	var bytes int64

@@ -29,6 +29,8 @@ func (o *fetchOptions) checkUnsigned() error {
 		return term.Usagef("--unsigned wants one --from parity+https://…, and nothing else to read from")
 	case len(o.trust) > 0 || o.threshold != 0:
 		return term.Usagef("--unsigned and --trust: nothing is signed that a key could vouch for")
+	case o.cookieFile != "" || o.signURLs != "" || o.configFile != "":
+		return term.Usagef("--unsigned does without --cookie-file, --sign-urls and --config: nothing of a publisher is used for files that nobody signs")
 	case o.inPlace || len(o.seeds) > 0:
 		return term.Usagef("--unsigned does without --in-place and --seed: without digests nothing on a disk can be recognised")
 	}
