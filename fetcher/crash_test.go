@@ -9,15 +9,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/qsync/qsync/fetcher"
-	"github.com/qsync/qsync/manifest/trust"
+	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/scripts/require"
 )
 
@@ -49,7 +47,10 @@ func testDamagedWork(t *testing.T, p *publisher) {
 		"index torn":         func(t *testing.T, work string) { truncateBy(t, filepath.Join(work, "index"), 7) },
 		"file gone":          func(t *testing.T, work string) { check(t, os.Remove(filepath.Join(work, "tree/full/000001.sst"))) },
 		"file of other size": func(t *testing.T, work string) { truncateBy(t, filepath.Join(work, "tree/full/empty"), -5) },
-		"tree gone":          func(t *testing.T, work string) { check(t, os.RemoveAll(filepath.Join(work, "tree"))) },
+		"file cut short": func(t *testing.T, work string) {
+			check(t, os.Truncate(filepath.Join(work, "tree/full/000001.sst"), 3*mib+5))
+		},
+		"tree gone": func(t *testing.T, work string) { check(t, os.RemoveAll(filepath.Join(work, "tree"))) },
 		"file linked away": func(t *testing.T, work string) {
 			check(t, os.Link(filepath.Join(work, "tree/full/000001.sst"), filepath.Join(work, "tree/other")))
 		},
@@ -64,11 +65,41 @@ func testDamagedWork(t *testing.T, p *publisher) {
 		},
 	}
 	for name, damage := range damages {
+		for _, soon := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, stopped soon again=%t", name, soon), func(t *testing.T) {
+				target := filepath.Join(t.TempDir(), "db")
+				interrupt(t, p, options(p, target), 9*mib)
+				damage(t, target+".qsync-partial")
+				if soon {
+					// It has made its files and fetched next to nothing.
+					interrupt(t, p, options(p, target), 0)
+				}
+				mustRun(t, options(p, target))
+				sameContent(t, content(t, target), want)
+			})
+		}
+	}
+}
+
+// TestDamagedTargetInPlace takes files of a target away, or gives them a second
+// name, while a restore in place rests; then it is stopped once more.
+func TestDamagedTargetInPlace(t *testing.T) {
+	p := newPublisher(t)
+	want := sampleFiles()
+	p.publish("20261122-040003", want)
+	for name, damage := range map[string]func(t *testing.T, file string){
+		"gone":        func(t *testing.T, file string) { check(t, os.Remove(file)) },
+		"cut short":   func(t *testing.T, file string) { check(t, os.Truncate(file, 3*mib+5)) },
+		"linked away": func(t *testing.T, file string) { check(t, os.Link(file, filepath.Join(t.TempDir(), "other"))) },
+	} {
 		t.Run(name, func(t *testing.T) {
 			target := filepath.Join(t.TempDir(), "db")
-			interrupt(t, p, options(p, target), 9*mib)
-			damage(t, target+".qsync-partial")
-			mustRun(t, options(p, target))
+			opts := options(p, target)
+			opts.InPlace = true
+			interrupt(t, p, opts, 9*mib)
+			damage(t, filepath.Join(target, "full/000001.sst"))
+			interrupt(t, p, opts, 0)
+			mustRun(t, opts)
 			sameContent(t, content(t, target), want)
 		})
 	}
@@ -81,6 +112,15 @@ func truncateBy(t *testing.T, path string, n int64) {
 	check(t, os.Truncate(path, info.Size()-n))
 }
 
+// swapNote is what stands in the work directory when a directory that holds a
+// snapshot is about to become the target.
+func swapNote(t *testing.T, dir string, snapshot manifest.Digest) []byte {
+	t.Helper()
+	info, err := os.Stat(dir)
+	check(t, err)
+	return fmt.Appendln(nil, info.Sys().(*syscall.Stat_t).Ino, snapshot)
+}
+
 // TestKilledAroundTheSwap starts again from each state that a kill can leave
 // around the exchange of the two directories.
 func TestKilledAroundTheSwap(t *testing.T) {
@@ -90,6 +130,7 @@ func TestKilledAroundTheSwap(t *testing.T) {
 	second := sampleFiles()
 	second["full/000003.sst"] = random(9, 2*mib)
 	p.publish("20261122-040003", second)
+	digest := p.live[0].Manifest
 
 	for _, swapped := range []bool{false, true} {
 		for _, vanished := range []bool{false, true} {
@@ -105,19 +146,18 @@ func TestKilledAroundTheSwap(t *testing.T) {
 			mustRun(t, options(p, whole))
 			check(t, os.RemoveAll(filepath.Join(work, "tree")))
 			check(t, os.Rename(whole, filepath.Join(work, "tree")))
-			info, err := os.Stat(filepath.Join(work, "tree"))
-			check(t, err)
-			inode := info.Sys().(*syscall.Stat_t).Ino
-			check(t, os.WriteFile(filepath.Join(work, "swap"), fmt.Appendln(nil, inode), 0o600))
+			check(t, os.WriteFile(filepath.Join(work, "swap"), swapNote(t, filepath.Join(work, "tree"), digest), 0o600))
 			if swapped {
 				check(t, unix.Renameat2(unix.AT_FDCWD, filepath.Join(work, "tree"), unix.AT_FDCWD, target, unix.RENAME_EXCHANGE))
 			}
 			if vanished {
 				check(t, os.RemoveAll(target)) // somebody moved it away meanwhile
 			}
-			opts := options(p, target)
-			mustRun(t, opts)
+			result := mustRun(t, options(p, target))
 			sameContent(t, content(t, target), second)
+			if swapped && !vanished && (result.FetchedBytes > 0 || result.ReusedBytes > 0) {
+				t.Errorf("fetched %d bytes and re-hashed %d, though all was done", result.FetchedBytes, result.ReusedBytes)
+			}
 		}
 	}
 }
@@ -272,97 +312,5 @@ func TestReadOnlyTarget(t *testing.T) {
 	_, err := fetcher.Run(context.Background(), options(p, filepath.Join(mount, "db")))
 	if !errors.Is(err, unix.EROFS) || !strings.Contains(err.Error(), mount) {
 		t.Errorf("error is %v", err)
-	}
-}
-
-// oldHead has published two versions, of which the second one was fetched, and has
-// the head of the first.
-func oldHead(t *testing.T) (p *publisher, opts fetcher.Options, head []byte) {
-	t.Helper()
-	p = newPublisher(t)
-	p.publish("20261121-040002", files{"a": []byte("1")})
-	head, err := os.ReadFile(filepath.Join(p.base, testChannel, "head"))
-	check(t, err)
-	p.publish("20261122-040003", files{"a": []byte("2")})
-	opts = options(p, filepath.Join(t.TempDir(), "db"))
-	mustRun(t, opts)
-	return p, opts, head
-}
-
-// setMarks sets the time of all marks.
-func setMarks(t *testing.T, opts fetcher.Options, to time.Time) {
-	t.Helper()
-	marks, err := filepath.Glob(filepath.Join(opts.Repository.Marks.Dir, "*", "*"))
-	check(t, err)
-	for _, file := range marks {
-		check(t, os.Chtimes(file, to, to))
-	}
-}
-
-// TestCacheBehind: one of a CDN's caches has an older head than another one that was
-// asked a moment ago.
-func TestCacheBehind(t *testing.T) {
-	_, opts, head := oldHead(t)
-	synctest.Test(t, func(t *testing.T) {
-		setMarks(t, opts, time.Now().Add(-20*time.Second))
-		asked := 0
-		opts.Repository.Sources = []fetcher.Source{&behind{Source: opts.Repository.Sources[0], head: head, asked: &asked}}
-		opts.Repository.Now = nil
-		if _, err := opts.Repository.Head(t.Context(), testChannel); err != nil || asked != behindFor+1 {
-			t.Errorf("asked %d times: %v", asked, err)
-		}
-		// Nobody waits for ever.
-		asked = -1000
-		start := time.Now()
-		_, err := opts.Repository.Head(t.Context(), testChannel)
-		failure := (*trust.Error)(nil)
-		if took := time.Since(start); !errors.As(err, &failure) || failure.Class != trust.Rollback || took > time.Minute {
-			t.Errorf("after %s: %v", took, err)
-		}
-	})
-}
-
-const behindFor = 3
-
-// behind answers with an older head at first.
-type behind struct {
-	fetcher.Source
-	head  []byte
-	asked *int
-}
-
-func (b *behind) Get(ctx context.Context, key string, limit int64) ([]byte, error) {
-	if key != testChannel+"/head" {
-		return b.Source.Get(ctx, key, limit)
-	}
-	if *b.asked++; *b.asked <= behindFor {
-		return b.head, nil
-	}
-	return b.Source.Get(ctx, key, limit)
-}
-
-// TestRollback offers an older head than one that was seen.
-func TestRollback(t *testing.T) {
-	p, opts, head := oldHead(t)
-	setMarks(t, opts, time.Now().Add(-time.Hour))
-	p.put(testChannel+"/head", head)
-	_, err := fetcher.Run(context.Background(), opts)
-	if failure := (*trust.Error)(nil); !errors.As(err, &failure) || failure.Class != trust.Rollback {
-		t.Errorf("error is %v", err)
-	}
-}
-
-// TestNewestHeadWins has a mirror that lags behind beside one that does not.
-func TestNewestHeadWins(t *testing.T) {
-	p := newPublisher(t)
-	p.publish("20261121-040002", files{"a": []byte("1")})
-	mirror := t.TempDir()
-	check(t, os.CopyFS(mirror, os.DirFS(p.base)))
-	p.publish("20261122-040003", files{"a": []byte("2")})
-	for _, bases := range [][]string{{mirror, p.base}, {p.base, mirror}} {
-		result := mustRun(t, options(p, filepath.Join(t.TempDir(), "db"), openSource(t, bases[0]), openSource(t, bases[1])))
-		if result.Manifest.Version != "20261122-040003" {
-			t.Errorf("restored %s", result.Manifest.Version)
-		}
 	}
 }

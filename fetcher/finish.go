@@ -32,7 +32,7 @@ func (r *restore) finish() (oldDirectory string, err error) {
 	if err := r.checkTarget(); err != nil { // hours may have passed
 		return "", err
 	}
-	if err := r.work.noteSwap(); err != nil {
+	if err := r.work.noteSwap(r.digest); err != nil {
 		return "", err
 	}
 	if err := r.exchange(); err != nil {
@@ -84,12 +84,8 @@ func (r *restore) clearUp() (oldDirectory string, err error) {
 // exchange, the restore is done but for clearing up. It reports whether that
 // restore was the one asked for now.
 func (r *restore) finishSwap() (done bool, err error) {
-	state, err := r.work.swapState()
+	state, same, err := r.work.swapState(r.digest)
 	if err != nil || state == swapNotBegun || state == swapPending {
-		return false, err
-	}
-	same, err := r.isOf(r.work)
-	if err != nil {
 		return false, err
 	}
 	if state == swapDone {
@@ -107,5 +103,5 @@ func (r *restore) finishSwap() (done bool, err error) {
 		return false, nil
 	}
 	// What lies in tree/ is the old database, and the journal does not speak of it.
-	return false, errors.Join(os.Remove(r.work.file("journal")), os.Remove(r.work.file("swap")))
+	return false, errors.Join(os.Remove(r.work.file(journalName)), os.Remove(r.work.file(swapName)))
 }

@@ -43,25 +43,36 @@ func journalHeader(manifest manifest.Digest, inPlace bool) string {
 	return fmt.Sprintf("%s %s in-place=%t\n", journalFormat, manifest, inPlace)
 }
 
-// createJournal replaces the journal at path by an empty one.
-func createJournal(path string, header string) (*journal, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
+// createJournal replaces the journal of a work directory, durably and at once, by
+// one that has marks for durable chunks and for written ones, nil if there are none.
+func createJournal(w *workDir, header string, durable, written *chunkSet) (*journal, error) {
+	b := []byte(header)
+	durable.runs(func(first, count int64) { b = appendRecord(b, markDurable, first, count) })
+	if written != nil {
+		written.runs(func(first, count int64) { b = appendRecord(b, markWritten, first, count) })
+	}
+	if err := w.writeFile(journalName, b); err != nil {
+		return nil, noSpace(err)
+	}
+	f, err := os.OpenFile(w.file(journalName), os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return nil, fmt.Errorf("create journal: %w", err)
-	}
-	if _, err := f.WriteString(header); err != nil {
-		return nil, errors.Join(fmt.Errorf("create journal: %w", err), f.Close())
 	}
 	return &journal{file: f}, nil
 }
 
-// mark appends a record for the chunks [first, first+count).
-func (j *journal) mark(kind markKind, first, count int64) error {
-	b := make([]byte, 0, recordSize)
+// appendRecord appends the record of a mark for the chunks [first, first+count) to b.
+func appendRecord(b []byte, kind markKind, first, count int64) []byte {
+	begin := len(b)
 	b = binary.LittleEndian.AppendUint32(b, uint32(kind))
 	b = binary.LittleEndian.AppendUint32(b, uint32(first))
 	b = binary.LittleEndian.AppendUint32(b, uint32(count))
-	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[begin:], castagnoli))
+}
+
+// mark appends a record for the chunks [first, first+count).
+func (j *journal) mark(kind markKind, first, count int64) error {
+	b := appendRecord(make([]byte, 0, recordSize), kind, first, count)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if _, err := j.file.Write(b); err != nil {

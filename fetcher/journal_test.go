@@ -2,6 +2,7 @@ package fetcher
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,8 +20,8 @@ type record struct {
 
 func journalOf(t testing.TB, records []record) []byte {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "journal")
-	j, err := createJournal(path, journalHeader(manifest.Digest{1}, false))
+	work := &workDir{path: t.TempDir()}
+	j, err := createJournal(work, journalHeader(manifest.Digest{1}, false), newChunkSet(0), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +33,7 @@ func journalOf(t testing.TB, records []record) []byte {
 	if err := j.close(); err != nil {
 		t.Fatal(err)
 	}
-	body, err := os.ReadFile(path)
+	body, err := os.ReadFile(work.file(journalName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,6 +72,34 @@ func TestJournalAnyPrefix(t *testing.T) {
 		_ = j.close()
 		if want = append(want, record{markWritten, 99, 1}); !slices.Equal(got, want) {
 			t.Fatalf("cut at %d and gone on: got %v, want %v", cut, got, want)
+		}
+	}
+}
+
+// TestJournalBegins begins a journal with marks in the place of another one.
+func TestJournalBegins(t *testing.T) {
+	work := &workDir{path: t.TempDir()}
+	header := journalHeader(manifest.Digest{1}, false)
+	for _, durable := range []int64{3, 7} {
+		held, doubtful := newChunkSet(9), newChunkSet(9)
+		held.add(durable)
+		doubtful.add(5)
+		doubtful.add(6)
+		j, err := createJournal(work, header, held, doubtful)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(j.mark(markWritten, 8, 1), j.close()); err != nil {
+			t.Fatal(err)
+		}
+		var got []record
+		j, err = readJournal(work.file(journalName), header, func(kind markKind, first, count int64) { got = append(got, record{kind, first, count}) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = j.close()
+		if want := []record{{markDurable, durable, 1}, {markWritten, 5, 2}, {markWritten, 8, 1}}; !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
 		}
 	}
 }

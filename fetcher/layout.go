@@ -2,6 +2,7 @@ package fetcher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -108,12 +109,14 @@ const (
 	// probeTimeout is how long a source may take to say which layout it has.
 	probeTimeout = 15 * time.Second
 	probesAtOnce = 8
+	// probeTries take a few seconds: a source that is left out is missed for hours.
+	probeTries = 5
 )
 
 // findLayouts asks each source for the meta file that stands beside the raw files
-// of a version. One that has it, and for the same snapshot, serves files; every
-// other one segments. An [Addressed] source has segments, or else chunks; one that
-// cannot be asked is left out.
+// of a version. One that has it, and for the same snapshot, serves files; one that
+// has none, or another one, segments. An [Addressed] source has segments, or else
+// chunks. One that cannot be asked is left out.
 func (s *snapshot) findLayouts(ctx context.Context, log *slog.Logger) error {
 	frames, err := manifest.NewFrameDecoder()
 	if err != nil {
@@ -134,8 +137,11 @@ func (s *snapshot) findLayouts(ctx context.Context, log *slog.Logger) error {
 				if has, failed[i] = hasSegments(ctx, a, s.manifest.IPFS); !has {
 					s.layouts[i] = byChunk
 				}
-			} else if err := hasFiles(ctx, source, s.manifest); err != nil {
-				log.Debug("source has no raw files", "source", source.String(), "err", err)
+				return nil
+			}
+			var why error
+			if why, failed[i] = lacksFiles(ctx, source, s.manifest); why != nil {
+				log.Debug("source has no raw files", "source", source.String(), "err", why)
 			} else {
 				s.layouts[i] = byFile
 			}
@@ -172,19 +178,30 @@ func hasSegments(ctx context.Context, s Addressed, roots *manifest.IPFS) (bool, 
 	return backoff.Retry(ctx, func() (bool, error) { return s.HasSegments(ctx, roots) }, smallObjectRetries()...)
 }
 
-func hasFiles(ctx context.Context, s Source, m *manifest.Manifest) error {
+// lacksFiles says why a source has not the raw files of a version, nil if it has. A
+// refusal that is for good says so too: a store that may not be listed refuses what
+// is missing. Any other failure says nothing.
+func lacksFiles(ctx context.Context, s Source, m *manifest.Manifest) (why, err error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	body, err := getRetrying(ctx, s, manifest.VersionMetaKey(m.Channel, m.Version), manifest.MaxVersionMetaSize)
-	if err != nil {
-		return err
+	key := manifest.VersionMetaKey(m.Channel, m.Version)
+	forGood := false
+	body, err := backoff.Retry(ctx, func() ([]byte, error) {
+		body, err := s.Get(ctx, key, manifest.MaxVersionMetaSize)
+		if forGood = errors.Is(err, ErrNotFound) || errors.As(err, new(*backoff.PermanentError)); forGood {
+			err = backoff.Permanent(err)
+		}
+		return body, err
+	}, append(smallObjectRetries(), backoff.WithMaxTries(probeTries))...)
+	switch {
+	case forGood:
+		return err, nil
+	case err != nil:
+		return nil, fmt.Errorf("get %s from %s: %w", key, s, err)
 	}
 	meta, err := manifest.ParseVersionMeta(body)
-	if err != nil {
-		return err
+	if err == nil && (meta.Version != m.Version || meta.Size != m.RawSize) {
+		err = fmt.Errorf("its meta file speaks of version %.40q with %d bytes", meta.Version, meta.Size)
 	}
-	if meta.Version != m.Version || meta.Size != m.RawSize {
-		return fmt.Errorf("its meta file speaks of version %.40q with %d bytes", meta.Version, meta.Size)
-	}
-	return nil
+	return err, nil
 }

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/qsync/qsync/fetcher"
 	"github.com/qsync/qsync/fetcher/source/sourcetest"
 	"github.com/qsync/qsync/manifest"
@@ -203,9 +205,67 @@ func TestRawFilesReplaced(t *testing.T) {
 	}
 }
 
-// TestProbeCostsNothing has a source that would cost money be asked for its
+// failingProbe is a place whose meta file cannot be had for some time.
+type failingProbe struct {
+	fetcher.Source
+	err   error
+	first int // requests for it that fail
+	asked int
+}
+
+func (f *failingProbe) Get(ctx context.Context, key string, limit int64) ([]byte, error) {
+	if strings.HasSuffix(key, "20261122-040003.meta.txt") {
+		if f.asked++; f.asked <= f.first {
+			return nil, f.err
+		}
+	}
+	return f.Source.Get(ctx, key, limit)
+}
+
+// TestProbeFails has a place of raw files, which has nothing else, be unable to say
+// so: for a moment, for long, and for good, as a store does that may not be listed.
+func TestProbeFails(t *testing.T) {
+	p := newPublisher(t)
+	want := files{"a": random(1, 2*mib)}
+	p.publish("20261122-040003", want)
+	byFile := p.rawTwin("20261122-040003", want)
+	soon := errors.New("server answered 503")
+	for name, test := range map[string]struct {
+		place   string
+		err     error
+		first   int
+		layouts []string // of the plan; nil: it is left out
+	}{
+		"a moment":                  {byFile, soon, 4, []string{"files", "segments"}},
+		"too long":                  {byFile, soon, 1000, []string{"segments"}},
+		"forbidden, of segments":    {p.base, backoff.Permanent(errors.New("server answered 403")), 1000, []string{"segments", "segments"}},
+		"not found, of segments":    {p.base, fetcher.ErrNotFound, 1000, []string{"segments", "segments"}},
+		"too long, and of segments": {p.base, soon, 1000, []string{"segments"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			target := filepath.Join(t.TempDir(), "db")
+			bad := &failingProbe{Source: openSource(t, test.place), err: test.err, first: test.first}
+			result := mustRun(t, options(p, target, bad, openSource(t, p.base)))
+			sameContent(t, content(t, target), want)
+			var layouts []string
+			for _, s := range result.Plan.Sources {
+				layouts = append(layouts, s.Layout)
+			}
+			if !slices.Equal(layouts, test.layouts) {
+				t.Errorf("layouts are %s, want %s", layouts, test.layouts)
+			}
+			if len(layouts) == 1 {
+				bad.asked = 0
+				refused(t, options(p, filepath.Join(t.TempDir(), "db"), bad), fetcher.ErrNoSource)
+			}
+		})
+	}
+}
+
+// TestProbeRefusedForMoney has a source that would cost money be asked for its
 // layout: it refuses, and the restore goes on without it.
-func TestProbeCostsNothing(t *testing.T) {
+func TestProbeRefusedForMoney(t *testing.T) {
 	p := newPublisher(t)
 	want := files{"a": random(1, 2*mib)}
 	p.publish("20261122-040003", want)

@@ -20,6 +20,10 @@ type Stamp struct {
 	Modified string `json:"modified,omitempty"`
 }
 
+// tells reports whether a file that has the stamp again is the same. The size alone
+// does not say that.
+func (s Stamp) tells() bool { return s.ETag != "" || s.Modified != "" }
+
 // listing is what an unsigned snapshot is known by: its files, as they were when
 // their source was asked. It says nothing about their content.
 type listing struct {
@@ -116,41 +120,45 @@ func (w *workDir) begunListing() (*listing, manifest.Digest) {
 // same. Nobody can tell by looking whether a chunk is right: only what was durable
 // counts, and what was merely written is fetched again.
 func (r *restore) resumeUnsigned() error {
-	path, header := r.work.file("journal"), journalHeader(r.digest, false)
 	begun, digest := r.work.begunListing()
 	var j *journal
+	void := false // there are marks that do not hold
 	if begun != nil && begun.Place == r.listing.Place && begun.Version == r.version {
 		old := newTable(begun.index(), false)
 		now := r.unchanged(begun)
 		var err error
-		j, err = readJournal(path, journalHeader(digest, false), func(kind markKind, first, count int64) {
+		j, err = readJournal(r.work.file(journalName), journalHeader(digest, false), func(kind markKind, first, count int64) {
 			for id := first; kind == markDurable && id < min(first+count, old.chunks()); id++ {
-				if file, chunk := old.at(id); now[file] >= 0 {
-					r.take(r.table.first[now[file]] + int64(chunk))
+				file, chunk := old.at(id)
+				if now[file] < 0 {
+					void = true
+					continue
 				}
+				r.take(r.table.first[now[file]] + int64(chunk))
 			}
 		})
 		if err != nil && !errors.Is(err, errJournalForeign) && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	if j == nil || digest != r.digest {
-		if j != nil {
-			if err := j.close(); err != nil {
-				return err
-			}
+	same := j != nil && digest == r.digest
+	if j != nil && (void || !same) {
+		if err := j.close(); err != nil {
+			return err
 		}
+	}
+	var err error
+	switch {
+	case !same:
 		if err := r.tree.removeExtras(nil); err != nil {
 			return err
 		}
-		var err error
-		if j, err = r.startJournal(path, header); err != nil {
-			return err
-		}
-		r.held.runs(func(first, count int64) { err = errors.Join(err, j.mark(markDurable, first, count)) })
-		if err != nil {
-			return err
-		}
+		j, err = r.startJournal()
+	case void:
+		j, err = r.remark(nil)
+	}
+	if err != nil {
+		return err
 	}
 	r.ledger = newLedger(j, r.tree)
 	return nil
@@ -170,13 +178,15 @@ func (r *restore) unchanged(begun *listing) []int {
 		if !listed {
 			continue
 		}
-		info, err := r.tree.root.Lstat(f.Path)
-		intact := err == nil && info.Mode().IsRegular() && info.Size() == f.Size && linkCount(info) == 1
-		if !intact {
+		if !r.tree.intact(&manifest.File{Path: f.Path, Size: f.Size}) {
 			continue
 		}
-		if r.listing.Files[file].Stamp != f.Stamp {
+		switch {
+		case r.listing.Files[file].Stamp != f.Stamp:
 			r.log.Warn("file has changed at its source since it was begun, and is fetched anew", "path", f.Path)
+			continue
+		case !f.tells():
+			r.log.Warn("server tells neither ETag nor time, so that a file that was begun may have changed, and is fetched anew", "path", f.Path)
 			continue
 		}
 		now[i] = file

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/qsync/qsync/manifest"
 )
@@ -52,16 +53,35 @@ func (r *restore) prepare(ctx context.Context) (_ *Plan, err error) {
 }
 
 // prepareFiles makes the files of the tree. What was said of a file that is not
-// there any more does not hold.
+// there any more does not hold, and the journal must not say it any more once there
+// is a file of that name again.
 func (r *restore) prepareFiles() error {
-	return r.tree.prepare(func(file int) {
-		for i := range r.table.index.Files[file].ChunkCount() {
-			id := r.table.first[file] + int64(i)
-			if r.held.has(id) {
-				r.held.remove(id)
-				r.progress.held.Add(-int64(r.table.index.Files[file].ChunkLength(i)))
+	return r.tree.prepare(func(files []int) error {
+		dropped := false
+		for _, file := range files {
+			for i := range r.table.index.Files[file].ChunkCount() {
+				id := r.table.first[file] + int64(i)
+				if r.held.has(id) {
+					r.held.remove(id)
+					r.progress.held.Add(-int64(r.table.index.Files[file].ChunkLength(i)))
+					dropped = true
+				}
 			}
 		}
+		if !dropped {
+			return nil
+		}
+		// What is still held becomes durable, as the new journal will have it.
+		if err := r.ledger.flush(); err != nil {
+			return err
+		}
+		old := r.ledger.journal
+		j, err := r.remark(nil)
+		if err != nil {
+			return err
+		}
+		r.ledger.journal = j
+		return old.close()
 	})
 }
 
@@ -88,7 +108,6 @@ func (r *restore) seeds() ([]*seed, error) {
 // for. It returns those that are to be re-hashed.
 func (r *restore) resume() (doubtful *chunkSet, err error) {
 	doubtful = newChunkSet(r.table.chunks())
-	path, header := r.work.file("journal"), journalHeader(r.digest, r.opts.InPlace)
 	begun, old, err := r.work.begun()
 	if err != nil {
 		return nil, err
@@ -97,27 +116,49 @@ func (r *restore) resume() (doubtful *chunkSet, err error) {
 		begun, old = nil, nil // a node may have written to the target since
 	}
 	var j *journal
+	void := false // there are marks that do not hold
 	if begun != nil {
-		j, err = readJournal(path, header, func(kind markKind, first, count int64) {
+		intact := make([]bool, len(r.table.index.Files))
+		for i := range intact {
+			intact[i] = r.tree.intact(&r.table.index.Files[i])
+		}
+		j, err = readJournal(r.work.file(journalName), r.header(), func(kind markKind, first, count int64) {
 			for id := first; id < min(first+count, r.table.chunks()); id++ {
-				if kind == markDurable {
+				file, _ := r.table.at(id)
+				if kind == markDurable && intact[file] {
 					r.take(id)
-				} else {
-					doubtful.add(id)
+					continue
 				}
+				doubtful.add(id)
+				void = void || kind == markDurable
 			}
 		})
 	}
-	if j == nil || err != nil {
+	switch {
+	case j == nil || err != nil:
 		if err := r.adopt(begun, old, doubtful); err != nil {
 			return nil, err
 		}
-		if j, err = r.startJournal(path, header); err != nil {
+		j, err = r.startJournal()
+	case void:
+		if err := j.close(); err != nil {
 			return nil, err
 		}
+		j, err = r.remark(doubtful)
+	}
+	if err != nil {
+		return nil, err
 	}
 	r.ledger = newLedger(j, r.tree)
 	return doubtful, nil
+}
+
+func (r *restore) header() string { return journalHeader(r.digest, r.opts.InPlace) }
+
+// remark begins the journal anew with what holds of it, and with what is to be
+// re-hashed, nil if that is nothing.
+func (r *restore) remark(doubtful *chunkSet) (*journal, error) {
+	return createJournal(r.work, r.header(), r.held, doubtful)
 }
 
 // take counts a chunk as held that the journal vouches for.
@@ -135,6 +176,7 @@ type stateFile struct {
 }
 
 const (
+	journalName  = "journal"
 	manifestName = "manifest.json"
 	indexName    = "index"
 	listingName  = "listing.json"
@@ -142,20 +184,28 @@ const (
 
 // startJournal begins a new restore in the work directory. The journal goes
 // first: without one, nothing else in there counts.
-func (r *restore) startJournal(path, header string) (*journal, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("remove old journal: %w", err)
-	}
+func (r *restore) startJournal() (*journal, error) {
 	files, err := r.stateFiles()
 	if err != nil {
 		return nil, err
+	}
+	gone := []string{journalName}
+	for _, name := range []string{manifestName, indexName, listingName} {
+		if !slices.ContainsFunc(files, func(f stateFile) bool { return f.name == name }) {
+			gone = append(gone, name) // of a restore of the other kind
+		}
+	}
+	for _, name := range gone {
+		if err := os.Remove(r.work.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("remove what an earlier restore left: %w", err)
+		}
 	}
 	for _, f := range files {
 		if err := r.work.writeFile(f.name, f.body); err != nil {
 			return nil, noSpace(err)
 		}
 	}
-	return createJournal(path, header)
+	return r.remark(nil)
 }
 
 // adopt takes over what there is in the tree from no restore, or from one of

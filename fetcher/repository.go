@@ -26,7 +26,8 @@ type Repository struct {
 	Log     *slog.Logger
 
 	certified struct {
-		sync.Once
+		sync.Mutex
+		known  bool
 		policy trust.Policy
 		err    error // why the publisher's list of keys was not taken
 	}
@@ -43,79 +44,44 @@ func (r *Repository) now() time.Time {
 // pinned keys have signed, where there is one.
 func (r *Repository) policy(ctx context.Context) (trust.Policy, error) {
 	c := &r.certified
-	c.Do(func() {
-		c.policy = r.Policy
-		var newest int64
-		defer func() {
-			if newest > 0 {
-				c.err = nil // another source had a good one
-			}
-		}()
-		for _, reply := range r.ask(ctx, manifest.KeysKey, manifest.MaxKeysSize) {
-			if reply.err != nil {
-				continue // most publishers have none
-			}
-			policy, keys, err := r.Policy.Certify(reply.body, r.now())
-			if err == nil {
-				err = r.accept(r.Marks.Accept, r.Policy, "keys", keys.Sequence, keys)
-			}
-			if err != nil {
-				c.err = fmt.Errorf("list of keys from %s: %w", reply.source, err)
-				r.Log.Warn("list of keys not taken", "source", reply.source.String(), "err", err)
-				continue
-			}
-			if keys.Sequence > newest {
-				newest, c.policy = keys.Sequence, policy
-			}
+	c.Lock()
+	defer c.Unlock()
+	if c.known {
+		return c.policy, c.err
+	}
+	c.known, c.policy = true, r.Policy
+	var newest int64
+	var errs []error
+	for _, reply := range r.ask(ctx, manifest.KeysKey, manifest.MaxKeysSize) {
+		if reply.err != nil {
+			continue // most publishers have none
 		}
-	})
+		policy, keys, err := r.Policy.Certify(reply.body, r.now())
+		if err == nil {
+			err = r.accept(r.Marks.Accept, r.Policy, "keys", keys.Sequence, keys)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("list of keys from %s: %w", reply.source, err))
+			r.Log.Warn("list of keys not taken", "source", reply.source.String(), "err", err)
+			continue
+		}
+		if keys.Sequence > newest {
+			newest, c.policy = keys.Sequence, policy
+		}
+	}
+	if c.err = nil; newest == 0 { // else another source had a good one
+		c.err = errors.Join(errs...)
+	}
 	return c.policy, c.err
 }
 
-// reply is what a source answered.
-type reply struct {
-	source Source
-	body   []byte
-	err    error
-}
-
-// ask gets one object from every source at once.
-func (r *Repository) ask(ctx context.Context, key string, limit int64) []reply {
-	replies := make([]reply, len(r.Sources))
-	var wg sync.WaitGroup
-	for i, s := range r.Sources {
-		wg.Go(func() {
-			body, err := getRetrying(ctx, s, key, limit)
-			replies[i] = reply{s, body, err}
-		})
+// forgetKeys lets the list of keys be asked for again if none was taken.
+func (r *Repository) forgetKeys() {
+	r.certified.Lock()
+	defer r.certified.Unlock()
+	if r.certified.err != nil {
+		r.certified.known = false
 	}
-	wg.Wait()
-	return replies
-}
-
-// smallObjectTries is how often a small object is asked for before a source is
-// passed over.
-const smallObjectTries = 3
-
-// getter is what a small object is got from: a [Source] or an [UnsignedTree].
-type getter interface {
-	Get(ctx context.Context, key string, limit int64) ([]byte, error)
-}
-
-func getRetrying(ctx context.Context, s getter, key string, limit int64) ([]byte, error) {
-	return backoff.Retry(ctx, func() ([]byte, error) {
-		body, err := s.Get(ctx, key, limit)
-		if errors.Is(err, ErrNotFound) {
-			return nil, backoff.Permanent(err)
-		}
-		return body, err
-	}, smallObjectRetries()...)
-}
-
-func smallObjectRetries() []backoff.RetryOption {
-	return []backoff.RetryOption{backoff.WithMaxTries(smallObjectTries), backoff.WithBackOff(&backoff.ExponentialBackOff{
-		InitialInterval: 200 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5, MaxInterval: 2 * time.Second,
-	})}
 }
 
 // Catalog returns the newest catalog that any source holds.
@@ -162,7 +128,7 @@ func newest[T text](ctx context.Context, r *Repository, what, key string, limit 
 ) (T, error) {
 	for {
 		value, err := newestNow(ctx, r, what, key, limit, open)
-		if err == nil || !r.mayBeCached(ctx, what, err) {
+		if err == nil || !r.mayBeCached(err) {
 			return value, err
 		}
 		r.Log.Warn("a cache may be behind: asking again in a moment", "err", err)
@@ -170,6 +136,7 @@ func newest[T text](ctx context.Context, r *Repository, what, key string, limit 
 		case <-ctx.Done():
 			return value, ctx.Err()
 		case <-time.After(askAgainAfter):
+			r.forgetKeys()
 		}
 	}
 }
@@ -183,15 +150,20 @@ const (
 
 // mayBeCached reports whether an older text than was seen before is no reason for
 // suspicion yet: a CDN has many caches, and the one that answers now may have asked
-// before the one that answered a moment ago. An attacker gains that moment.
-func (r *Repository) mayBeCached(ctx context.Context, what string, err error) bool {
-	refused, is := errors.AsType[*trust.Error](err)
-	if !is || refused.Class != trust.Rollback {
-		return false
+// before the one that answered a moment ago. An attacker gains that moment. What
+// other sources have answered does not matter, for none had the newest.
+func (r *Repository) mayBeCached(err error) bool {
+	if refused, is := err.(*trust.Error); is && refused.Class == trust.Rollback { //nolint:errorlint // all are looked at
+		seen, err := r.Marks.Time(r.Policy, refused.What)
+		return err == nil && r.now().Sub(seen).Abs() < cacheTime
 	}
-	policy, _ := r.policy(ctx)
-	seen, markErr := r.Marks.Time(policy, what)
-	return markErr == nil && r.now().Sub(seen).Abs() < cacheTime
+	switch e := err.(type) { //nolint:errorlint // likewise
+	case interface{ Unwrap() error }:
+		return r.mayBeCached(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), r.mayBeCached)
+	}
+	return false
 }
 
 // newestNow is newest as the sources are at the moment.
@@ -356,13 +328,18 @@ func readIndex(m *manifest.Manifest, object []byte) (*manifest.Index, error) {
 	return x, nil
 }
 
+// slowestBytes a second, from a source that is slower than that nobody restores.
+const slowestBytes = 16 << 10
+
 // object gets an object of known digest and size from the first source that has
 // the right bytes.
 func (r *Repository) object(ctx context.Context, key string, digest manifest.Digest, size int64) ([]byte, error) {
 	var errs []error
 	for _, s := range r.Sources {
-		body, err := backoff.Retry(ctx, func() ([]byte, error) { return readObject(ctx, s, key, size) },
-			backoff.WithMaxTries(smallObjectTries))
+		most := askTime + time.Duration(size/slowestBytes)*time.Second
+		body, err := within(ctx, most, func(ctx context.Context) ([]byte, error) {
+			return backoff.Retry(ctx, func() ([]byte, error) { return readObject(ctx, s, key, size) }, backoff.WithMaxTries(smallObjectTries))
+		})
 		switch {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("get %s from %s: %w", key, s, err))

@@ -93,14 +93,3 @@ func (s *snapshot) stateFiles() ([]stateFile, error) {
 	text, err := s.manifest.Marshal()
 	return []stateFile{{indexName, s.index}, {manifestName, text}}, err
 }
-
-// isOf reports whether what an earlier fetch was restoring is this snapshot, or
-// was once listed as it.
-func (s *snapshot) isOf(w *workDir) (bool, error) {
-	if s.listing != nil {
-		l, _ := w.begunListing()
-		return l != nil && l.Place == s.listing.Place && l.Version == s.version, nil
-	}
-	m, _, err := w.begun()
-	return m != nil && m.Version == s.version && m.Channel == s.channel, err
-}

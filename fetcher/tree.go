@@ -41,9 +41,29 @@ func (t *tree) close() error { return t.root.Close() }
 
 func (t *tree) name(file int) string { return t.table.index.Files[file].Path }
 
-// prepare makes the files of the index with their sizes. lost is called for each
-// file that had not been there: nothing that a journal says of it holds.
-func (t *tree) prepare(lost func(file int)) error {
+// intact reports whether a file of the tree is as a restore leaves it, so that what
+// its journal says of the chunks may hold.
+func (t *tree) intact(f *manifest.File) bool {
+	info, err := t.root.Lstat(f.Path)
+	return err == nil && info.Mode().IsRegular() && info.Size() == f.Size && linkCount(info) == 1
+}
+
+// prepare makes the files of the index with their sizes. Before it makes one, lost
+// is told all those that had not been there: nothing that a journal says of them holds.
+func (t *tree) prepare(lost func(files []int) error) error {
+	var missing []int
+	for i := range t.table.index.Files {
+		f := &t.table.index.Files[i]
+		info, err := t.root.Lstat(f.Path)
+		// Writing into a file with two names would change it under the other one too.
+		if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && linkCount(info) > 1 {
+			t.fresh[i] = true
+			missing = append(missing, i)
+		}
+	}
+	if err := lost(missing); err != nil {
+		return err
+	}
 	made := map[string]bool{".": true}
 	for i := range t.table.index.Files {
 		f := &t.table.index.Files[i]
@@ -53,33 +73,27 @@ func (t *tree) prepare(lost func(file int)) error {
 			}
 			made[dir] = true
 		}
-		if err := t.prepareFile(i, f, lost); err != nil {
+		if err := t.prepareFile(i, f); err != nil {
 			return fmt.Errorf("prepare %s: %w", f.Path, err)
 		}
 	}
 	return nil
 }
 
-func (t *tree) prepareFile(i int, f *manifest.File, lost func(file int)) error {
+func (t *tree) prepareFile(i int, f *manifest.File) error {
 	info, err := t.root.Lstat(f.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		t.fresh[i] = true
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("there is something that is no regular file (%s): move it away", info.Mode().Type())
-	case linkCount(info) > 1:
-		// Writing into it would change the file under its other name too.
+	case t.fresh[i]:
 		if err := t.root.Remove(f.Path); err != nil {
 			return err
 		}
-		t.fresh[i] = true
 	case info.Size() == f.Size:
 		return nil
-	}
-	if t.fresh[i] {
-		lost(i)
 	}
 	out, err := t.root.OpenFile(f.Path, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {

@@ -220,8 +220,11 @@ func (u *treeReader) list(ctx context.Context, version string) (*listing, error)
 			if err != nil {
 				return u.failed(key, err)
 			}
-			if len(stamp.ETag) > maxStamp || len(stamp.Modified) > maxStamp {
-				stamp = Stamp{Size: stamp.Size}
+			if len(stamp.ETag) > maxStamp {
+				stamp.ETag = ""
+			}
+			if len(stamp.Modified) > maxStamp {
+				stamp.Modified = ""
 			}
 			files[i].Stamp = stamp
 			return nil

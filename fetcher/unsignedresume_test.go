@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/qsync/qsync/fetcher"
+	"github.com/qsync/qsync/manifest"
 )
 
 // TestUnsignedResumes counts what is fetched again after a stop, and after crashes
@@ -36,7 +38,10 @@ func TestUnsignedResumes(t *testing.T) {
 			check(t, os.Truncate(filepath.Join(work, "tree", firstFile), 0))
 			check(t, os.Truncate(filepath.Join(work, "tree", firstFile), int64(len(want[firstFile]))))
 		}, all},
-		"file gone":          {func(work string) { check(t, os.Remove(filepath.Join(work, "tree", firstFile))) }, all},
+		"file gone": {func(work string) { check(t, os.Remove(filepath.Join(work, "tree", firstFile))) }, all},
+		"file linked away": {func(work string) {
+			check(t, os.Link(filepath.Join(work, "tree", firstFile), filepath.Join(t.TempDir(), "other")))
+		}, all},
 		"file of other size": {func(work string) { check(t, os.Truncate(filepath.Join(work, "tree", firstFile), 5)) }, all},
 		"journal torn":       {func(work string) { truncateBy(t, filepath.Join(work, "journal"), 7) }, all}, // in its one durable mark
 		"journal gone":       {func(work string) { check(t, os.Remove(filepath.Join(work, "journal"))) }, all},
@@ -49,16 +54,76 @@ func TestUnsignedResumes(t *testing.T) {
 		}, all},
 		"tree gone": {func(work string) { check(t, os.RemoveAll(filepath.Join(work, "tree"))) }, all},
 	} {
-		t.Run(name, func(t *testing.T) {
-			target := filepath.Join(t.TempDir(), "db")
-			interruptTree(t, url, target, 3)
-			test.damage(target + ".qsync-partial")
-			result := mustRun(t, unsignedOptions(t, openTree(t, url), target))
-			sameContent(t, content(t, target), want)
-			if result.FetchedBytes < test.again || result.FetchedBytes > test.again+mib {
-				t.Errorf("fetched %d bytes the second time, want %d", result.FetchedBytes, test.again)
-			}
-		})
+		for _, soon := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, stopped soon again=%t", name, soon), func(t *testing.T) {
+				target := filepath.Join(t.TempDir(), "db")
+				interruptTree(t, url, target, 3)
+				test.damage(target + ".qsync-partial")
+				if soon {
+					// It has made its files and fetched nothing.
+					interruptTree(t, url, target, 1)
+				}
+				result := mustRun(t, unsignedOptions(t, openTree(t, url), target))
+				sameContent(t, content(t, target), want)
+				if result.FetchedBytes < test.again || result.FetchedBytes > test.again+mib {
+					t.Errorf("fetched %d bytes the last time, want %d", result.FetchedBytes, test.again)
+				}
+			})
+		}
+	}
+}
+
+// withHeaders changes the header of an answer before it is sent.
+type withHeaders struct {
+	http.ResponseWriter
+	change func(http.Header)
+}
+
+func (w *withHeaders) WriteHeader(status int) {
+	w.change(w.Header())
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// TestUnsignedStamps resumes from servers that tell a file's ETag, its time, both or
+// neither. A file that has changed, and has the same size, is told by either; where
+// there is neither, nothing is believed.
+func TestUnsignedStamps(t *testing.T) {
+	tooLong := strings.Repeat("x", 300)
+	for name, test := range map[string]struct {
+		change func(http.Header)
+		holds  bool
+	}{
+		"both":              {func(http.Header) {}, true},
+		"time":              {func(h http.Header) { h.Del("ETag") }, true},
+		"ETag":              {func(h http.Header) { h.Del("Last-Modified") }, true},
+		"neither":           {func(h http.Header) { h.Del("ETag"); h.Del("Last-Modified") }, false},
+		"time, a long ETag": {func(h http.Header) { h.Set("ETag", `"`+tooLong+`"`) }, true},
+		"ETag, a long time": {func(h http.Header) { h.Set("Last-Modified", tooLong) }, true},
+		"both too long":     {func(h http.Header) { h.Set("ETag", `"`+tooLong+`"`); h.Set("Last-Modified", tooLong) }, false},
+	} {
+		for _, changes := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, changes=%t", name, changes), func(t *testing.T) {
+				p := newParityTree(t)
+				want := parityFiles()
+				p.publish(firstVersion, want)
+				url := p.serve(func(w http.ResponseWriter, r *http.Request, good http.Handler) {
+					// Its own condition would be compared with its own ETag.
+					r.Header.Del("If-Match")
+					good.ServeHTTP(&withHeaders{w, test.change}, r)
+				})
+				target := filepath.Join(t.TempDir(), "db")
+				interruptTree(t, url, target, 3)
+				if changes {
+					want[firstFile] = otherFile()
+					p.put(firstVersion+"/"+firstFile, want[firstFile]) // with the time of now
+				}
+				result := mustRun(t, unsignedOptions(t, openTree(t, url), target))
+				sameContent(t, content(t, target), want)
+				if held := result.Plan.HeldBytes; (held > 0) != (test.holds && !changes) {
+					t.Errorf("%d bytes are held", held)
+				}
+			})
+		}
 	}
 }
 
@@ -215,6 +280,55 @@ func TestUnsignedPrunedMidway(t *testing.T) {
 	sameContent(t, content(t, target), second)
 	if result.Unsigned.Version != secondVersion {
 		t.Errorf("restored %s", result.Unsigned.Version)
+	}
+}
+
+// TestUnsignedSwappedIsNotSigned begins a signed restore and then an unsigned one of
+// the same version, which is killed after the exchange of the directories: what it has
+// put there is not what a signed restore may report.
+func TestUnsignedSwappedIsNotSigned(t *testing.T) {
+	want := parityFiles()
+	p := newPublisher(t)
+	p.kind = "rocksdb"
+	p.publish(firstVersion, want)
+	other := maps.Clone(want)
+	other[firstFile] = otherFile()
+	tree := newParityTree(t)
+	tree.publish(firstVersion, other)
+	url := tree.serve(nil)
+
+	target := filepath.Join(t.TempDir(), "db")
+	work := target + ".qsync-partial"
+	interrupt(t, p, options(p, target), 9*mib)
+	signed := content(t, work)
+	interruptTree(t, url, target, 5)
+	for _, name := range []string{"manifest.json", "index"} {
+		if _, err := os.Lstat(filepath.Join(work, name)); err == nil {
+			t.Errorf("%s is still there", name)
+		}
+		check(t, os.WriteFile(filepath.Join(work, name), signed[name], 0o600)) // as if it were
+	}
+	// Finished by hand, and killed before it clears up.
+	whole := filepath.Join(t.TempDir(), "whole")
+	mustRun(t, unsignedOptions(t, openTree(t, url), whole))
+	check(t, os.RemoveAll(filepath.Join(work, "tree")))
+	check(t, os.Rename(whole, target))
+	body, err := os.ReadFile(filepath.Join(work, "listing.json"))
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(work, "swap"), swapNote(t, target, manifest.Sum(body)), 0o600))
+	left := filepath.Join(t.TempDir(), "left")
+	check(t, os.CopyFS(left, os.DirFS(work)))
+
+	mustRun(t, options(p, target))
+	sameContent(t, content(t, target), want)
+
+	// Whoever asks for the unsigned one again has it.
+	check(t, os.RemoveAll(target))
+	mustRun(t, unsignedOptions(t, openTree(t, url), target))
+	check(t, os.CopyFS(work, os.DirFS(left)))
+	check(t, os.WriteFile(filepath.Join(work, "swap"), swapNote(t, target, manifest.Sum(body)), 0o600))
+	if result := mustRun(t, unsignedOptions(t, openTree(t, url), target)); result.FetchedBytes > 0 {
+		t.Errorf("fetched %d bytes, though all was done", result.FetchedBytes)
 	}
 }
 

@@ -116,17 +116,19 @@ func (w *workDir) begun() (m *manifest.Manifest, x *manifest.Index, err error) {
 }
 
 // The exchange of tree/ and target. The file "swap" names the inode of the
-// directory that is to become the target: after a crash it tells whether the
-// exchange has happened.
+// directory that is to become the target, and the digest of the snapshot in it:
+// after a crash it tells whether the exchange has happened, and of what.
 
 // noteSwap records that the exchange is about to happen.
-func (w *workDir) noteSwap() error {
+func (w *workDir) noteSwap(of manifest.Digest) error {
 	inode, err := inodeOf(w.treePath())
 	if err != nil {
 		return err
 	}
-	return w.writeFile("swap", []byte(strconv.FormatUint(inode, 10)+"\n"))
+	return w.writeFile(swapName, fmt.Appendf(nil, "%d %s\n", inode, of))
 }
+
+const swapName = "swap"
 
 // swapState is how far an earlier fetch got with the exchange.
 type swapState int
@@ -138,24 +140,27 @@ const (
 	swapLost               // neither: somebody moved the target away since
 )
 
-func (w *workDir) swapState() (swapState, error) {
-	text, err := os.ReadFile(w.file("swap"))
+// swapState tells how far, and whether that was with this snapshot.
+func (w *workDir) swapState(snapshot manifest.Digest) (state swapState, same bool, err error) {
+	text, err := os.ReadFile(w.file(swapName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return swapNotBegun, nil
+		return swapNotBegun, false, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read work directory: %w", err)
+		return 0, false, fmt.Errorf("read work directory: %w", err)
 	}
+	noted, of, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+	same = of == snapshot.String()
 	for path, state := range map[string]swapState{w.target: swapDone, w.treePath(): swapPending} {
 		inode, err := inodeOf(path)
-		if err == nil && strings.TrimSpace(string(text)) == strconv.FormatUint(inode, 10) {
-			return state, nil
+		if err == nil && noted == strconv.FormatUint(inode, 10) {
+			return state, same, nil
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return 0, fmt.Errorf("read work directory: %w", err)
+			return 0, false, fmt.Errorf("read work directory: %w", err)
 		}
 	}
-	return swapLost, nil
+	return swapLost, same, nil
 }
 
 func inodeOf(path string) (uint64, error) {

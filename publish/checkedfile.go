@@ -19,7 +19,7 @@ type File interface {
 type checkedFile struct {
 	file  io.ReaderAt
 	index *manifest.File
-	tell  func(n int) // is told how many bytes were read
+	tell  func(n int64) // is told how many bytes were read
 }
 
 // ReadAt implements [io.ReaderAt] for spans of whole chunks.
@@ -46,6 +46,6 @@ func (c *checkedFile) ReadAt(p []byte, offset int64) (int, error) {
 			}
 		}
 	}
-	c.tell(len(p))
+	c.tell(int64(len(p)))
 	return len(p), nil
 }

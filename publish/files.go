@@ -15,7 +15,8 @@ import (
 // that know nothing of segments, and no segments:
 //
 //	<channel>/<version>/<path>           the files of the index
-//	<channel>/<version>/files.txt        their paths, one a line; the first that is there
+//	<channel>/<version>/files.txt        their paths, one a line; put before them
+//	<channel>/<version>.claim.txt        which run puts it; the first that is there
 //	<channel>/<version>.meta.txt         size, last block and version; says that all is there
 //	<channel>/latest_version.meta.txt    the version; changed last
 //
@@ -34,8 +35,8 @@ type Files interface {
 
 	// Assemble makes the object at key of pieces, one behind the other; of none, an
 	// empty one. Nobody sees a part of it. When it returns nil the object survives
-	// the loss of power. content is read by one ReadAt for each piece that it has,
-	// in no particular order and concurrently, and not after the return. Error:
+	// the loss of power. content is read in spans of whole chunks, but for the end of
+	// a piece, in no particular order and concurrently, and not after the return. Error:
 	// ErrNotFound if there is no object that a piece is to be taken from.
 	Assemble(ctx context.Context, key string, pieces []Piece, content io.ReaderAt) error
 }
@@ -99,7 +100,9 @@ func parseFileKey(key string) (channel, version string, ok bool) {
 	version, _, inside := strings.Cut(rest, "/")
 	if !inside {
 		if version, ok = strings.CutSuffix(rest, metaSuffix); !ok {
-			return "", "", false
+			if version, ok = strings.CutSuffix(rest, claimSuffix); !ok {
+				return "", "", false
+			}
 		}
 	}
 	return channel, version, manifest.CheckVersion(version) == nil
@@ -163,42 +166,4 @@ func (r *Run) checkOurs(ctx context.Context, t Target) error {
 		return fmt.Errorf("stat %s on %s: %w", key, t, err)
 	}
 	return nil
-}
-
-// pointLatest makes latest_version.meta.txt on the targets of files name the newest
-// version of their heads.
-func (p *Publisher) pointLatest(ctx context.Context, channel string) error {
-	for _, t := range p.withFiles() {
-		head, err := p.head(channel).load(ctx, t)
-		if err != nil {
-			return err
-		}
-		if head.note == nil {
-			continue
-		}
-		if err := setLatest(ctx, t, channel, head.value.Snapshots[0].Version); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func setLatest(ctx context.Context, t Target, channel, version string) error {
-	key, want := latestKey(channel), version+"\n"
-	for try := 1; ; try++ {
-		have, tag, err := t.Load(ctx, key)
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return fmt.Errorf("load %s from %s: %w", key, t, err)
-		}
-		if err == nil && string(have) == want {
-			return nil
-		}
-		err = t.Swap(ctx, key, tag, []byte(want))
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, ErrConflict) || try == maxSwaps {
-			return fmt.Errorf("swap %s on %s: %w", key, t, err)
-		}
-	}
 }

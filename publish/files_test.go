@@ -7,9 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -69,12 +67,28 @@ func TestFilesTargetJoins(t *testing.T) {
 		names = append(names, e.Name())
 	}
 	version := targettest.Version(1)
-	if diff := cmp.Diff([]string{version, version + ".meta.txt", "head", "latest_version.meta.txt"}, names); diff != "" {
+	if diff := cmp.Diff([]string{version, version + ".claim.txt", version + ".meta.txt", "head", "latest_version.meta.txt"}, names); diff != "" {
 		t.Error(diff)
 	}
 	mustPublish(t, s, 2)
 	mustPrune(t, s.Publisher, keep(2), false)
 	s.WantPublished(2, 1)
+}
+
+// TestFilesTargetFirst: the first target has lost its head, and the next one has no
+// segments to bring it up with. The one behind it has.
+func TestFilesTargetFirst(t *testing.T) {
+	first, base := newDir(t)
+	last, _ := newDir(t)
+	s := targettest.NewStage(t, first, newFiles(t, t.TempDir()), last)
+	mustPublish(t, s, 0)
+	for _, lost := range []string{headFile(base), filepath.Join(base, "segments")} {
+		if err := os.RemoveAll(lost); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustPublish(t, s, 1)
+	s.WantPublished(1, 0)
 }
 
 // TestFilesTargetIncomplete: what is missing from the version before is no base for
@@ -97,32 +111,10 @@ func TestFilesTargetIncomplete(t *testing.T) {
 	}
 }
 
-// TestFilesOfOthers: a directory that other tools have laid out is not ours to prune.
-func TestFilesOfOthers(t *testing.T) {
-	s, files := newFilesStage(t)
-	theirs := filepath.Join(channelDir(files), "20250101-000000", "full", "CURRENT")
-	latest := filepath.Join(channelDir(files), "latest_version.meta.txt")
-	for _, file := range []string{theirs, latest} {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte("20250101-000000\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	_, err := s.Publish(t.Context(), s.Publisher, 0)
-	wantError(t, err, "are not qsync's", "another prefix")
-	s.Later = grace + time.Hour
-	mustPrune(t, s.Publisher, keep(1), false)
-	if _, err := os.Stat(theirs); err != nil {
-		t.Error(err)
-	}
-}
-
 // TestFilesNames: names that such a target has no place for are refused before
 // anything is sent.
 func TestFilesNames(t *testing.T) {
-	for _, path := range []string{"files.txt", ".hidden", "sub/.hidden"} {
+	for _, path := range []string{"files.txt", ".hidden", "sub/.hidden", "#1", "; then"} {
 		s, files := newFilesStage(t)
 		run, err := s.Publisher.Begin(t.Context(), targettest.Channel)
 		if err != nil {
@@ -131,6 +123,10 @@ func TestFilesNames(t *testing.T) {
 		x := &manifest.Index{Files: []manifest.File{{Path: path}}}
 		err = run.PutFiles(t.Context(), targettest.Version(0), x, nil, nil)
 		wantError(t, err, path, "rename it")
+		wantError(t, run.CheckPath(path), path, "rename it")
+		if err := run.CheckPath("sub/#1"); err != nil {
+			t.Error(err)
+		}
 		if err := run.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -163,75 +159,6 @@ func TestOnlyFiles(t *testing.T) {
 	s := targettest.NewStage(t, newFiles(t, t.TempDir()))
 	_, err := s.Publish(t.Context(), s.Publisher, 0)
 	wantError(t, err, "first target holds files and no segments")
-}
-
-// TestFilesOfUnfinishedRun: what a run left that was killed goes when it is old
-// enough, as a whole, and nothing else does.
-func TestFilesOfUnfinishedRun(t *testing.T) {
-	s, files := newFilesStage(t)
-	mustPublish(t, s, 0)
-	run, err := s.Publisher.Begin(t.Context(), targettest.Channel)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := targettest.PutGeneration(t.Context(), run, 1); err != nil {
-		t.Fatal(err)
-	}
-	if err := run.Close(); err != nil {
-		t.Fatal(err)
-	}
-	left := filepath.Join(channelDir(files), targettest.Version(1))
-	present := func() bool { _, err := os.Stat(filepath.Join(left, "same")); return err == nil }
-	// A copy of an old file is as old as that. The version is as young as its youngest.
-	age(t, filepath.Join(left, "same"), grace+time.Hour)
-	for _, step := range []struct {
-		later  time.Duration
-		dryRun bool
-		want   bool
-	}{{0, false, true}, {grace + time.Minute, true, true}, {grace + time.Minute, false, false}} {
-		s.Later = step.later
-		report := mustPrune(t, s.Publisher, keep(1), step.dryRun)
-		if present() != step.want {
-			t.Errorf("%+v: present is %t", step, present())
-		}
-		var deleted []string
-		for _, key := range deletedKeys(report) {
-			if name, inside := strings.CutPrefix(key, targettest.Channel+"/"+targettest.Version(1)+"/"); inside {
-				deleted = append(deleted, name)
-			}
-		}
-		want := []string{"changing", "files.txt", "growing", "same", "void", "zeros"}
-		if step.later == 0 {
-			want = nil
-		}
-		if !slices.Equal(deleted, want) {
-			t.Errorf("%+v: deleted %q, want %q", step, deleted, want)
-		}
-	}
-	s.WantPublished(0)
-}
-
-// TestPruneSparesFilesBeingPut: a run in progress has put its list of files lately,
-// and links to old ones since.
-func TestPruneSparesFilesBeingPut(t *testing.T) {
-	s, files := newFilesStage(t)
-	mustPublish(t, s, 0)
-	age(t, filepath.Join(channelDir(files), targettest.Version(0)), grace+time.Hour)
-	run, err := s.Publisher.Begin(t.Context(), targettest.Channel)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer run.Close()
-	x, err := targettest.PutGeneration(t.Context(), run, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	other := secondAgent(t, s)
-	mustPrune(t, other, map[string]publish.Keep{}, false)
-	if _, err := run.Commit(t.Context(), targettest.NewManifest(1), x); err != nil {
-		t.Fatal(err)
-	}
-	s.WantPublished(1, 0)
 }
 
 // TestFilesChangedInPlaces: of a big file the units that changed are sent, and no

@@ -61,7 +61,8 @@ func (k *pointer[T]) openAny(note []byte) (T, error) {
 	return value, err
 }
 
-// loadAll returns what each target holds and the place of the newest among it.
+// loadAll returns what each target holds and the place of the newest among it; of
+// several, the first that has segments, which others can be brought up from.
 func (k *pointer[T]) loadAll(ctx context.Context, targets []Target) (all []standing[T], newest int, err error) {
 	for i, t := range targets {
 		s, err := k.load(ctx, t)
@@ -69,13 +70,17 @@ func (k *pointer[T]) loadAll(ctx context.Context, targets []Target) (all []stand
 			return nil, 0, err
 		}
 		all = append(all, s)
+		_, files := filesOf(t)
+		_, newestFiles := filesOf(targets[newest])
 		switch {
-		case s.sequence > all[newest].sequence: // of several the first, which has segments
+		case s.sequence > all[newest].sequence:
 			newest = i
 		case s.sequence == all[newest].sequence && !bytes.Equal(s.note, all[newest].note):
 			return nil, 0, fmt.Errorf("%s has sequence %d on %s and on %s with different content: "+
 				"agents that share targets must list the same one first; delete the one that is not wanted",
 				k.key, s.sequence, targets[newest], t)
+		case s.sequence == all[newest].sequence && newestFiles && !files:
+			newest = i
 		}
 	}
 	return all, newest, nil

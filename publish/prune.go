@@ -121,9 +121,7 @@ func (p *Publisher) drop(ctx context.Context, channel string, keep Keep, dryRun 
 		// Before the head: if this process dies in between, no version is without
 		// either protection.
 		for _, t := range p.Targets {
-			err = errors.Join(err, editRetired(ctx, t, channel, func(list []retired) []retired {
-				return retire(list, dropped, p.now())
-			}))
+			err = errors.Join(err, p.retire(ctx, t, channel, dropped))
 		}
 		return kept, err
 	})
@@ -131,6 +129,20 @@ func (p *Publisher) drop(ctx context.Context, channel string, keep Keep, dryRun 
 		return nil, err
 	}
 	return dropped, err
+}
+
+// retire adds versions to the retired list of a target. One of files without a head
+// has none of them: what it has of the channel may be somebody else's, and a list
+// would make it ours.
+func (p *Publisher) retire(ctx context.Context, t Target, channel string, dropped []manifest.Snapshot) error {
+	if _, files := filesOf(t); files {
+		if head, err := p.head(channel).load(ctx, t); err != nil || head.note == nil {
+			return err
+		}
+	}
+	return editRetired(ctx, t, channel, func(list []retired) []retired {
+		return retire(list, dropped, p.now())
+	})
 }
 
 // split divides the snapshots of a head, newest first.

@@ -24,10 +24,10 @@ package publish
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -75,7 +75,7 @@ func (p *Publisher) Begin(ctx context.Context, channel string) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Run{p: p.operation(), channel: channel, lock: lock, put: map[manifest.Digest]putObject{}}
+	r := &Run{p: p.operation(), channel: channel, name: rand.Text(), lock: lock, put: map[manifest.Digest]putObject{}}
 	err = r.load(ctx)
 	r.p.invalidate(ctx)
 	if err != nil {
@@ -129,12 +129,14 @@ func (p *Publisher) expiry() time.Time {
 
 // check reports whether the publisher can work at all.
 func (p *Publisher) check() error {
+	if len(p.Targets) == 0 {
+		return errors.New("no targets: configure at least one location to publish to")
+	}
+	_, files := filesOf(p.Targets[0])
 	switch {
 	case p.Name == "":
 		return errors.New("publisher without a name")
-	case len(p.Targets) == 0:
-		return errors.New("no targets: configure at least one location to publish to")
-	case len(p.withFiles()) > 0 && slices.Contains(p.withFiles(), p.Targets[0]):
+	case files:
 		return errors.New("the first target holds files and no segments: put one with segments before it")
 	case len(p.Signers) == 0:
 		return errors.New("no signing key")

@@ -41,13 +41,20 @@ const filesAtOnce = 32
 // PutFiles stores the files of a snapshot on the targets of files. What the
 // previous version has is copied there; the rest is read from what open returns,
 // which may be longer than the file, and checked against the index. progress is
-// told the bytes that are sent, of all that will be; it may be nil, and is
-// called concurrently. PutFiles comes before Commit, which wants the same version
-// and index.
-func (r *Run) PutFiles(ctx context.Context, version string, x *manifest.Index, open func(path string) (File, error), progress func(done, total int64)) error {
-	if err := errors.Join(manifest.CheckVersion(version), checkPlain(x)); err != nil {
+// told the bytes that are sent, of all that will be; where that failed they are
+// fewer again. It may be nil, and is called concurrently. While a target is out of
+// reach PutFiles waits for it, up to an hour. PutFiles comes before Commit, which
+// wants the same version and index. Error: ErrConflict if another run puts the same
+// version there.
+func (r *Run) PutFiles(ctx context.Context, version string, x *manifest.Index, open func(path string) (File, error), progress func(done, total int64)) (err error) {
+	if err := errors.Join(manifest.CheckVersion(version), r.checkNewer(version), r.checkPaths(x)); err != nil {
 		return fmt.Errorf("put the files of version %s: %w", version, err)
 	}
+	defer func() {
+		if err != nil {
+			r.discardFiles(ctx)
+		}
+	}()
 	p := &filesPut{run: r, version: version, index: x, open: open, progress: progress}
 	var targets []filesTarget
 	for _, t := range r.p.withFiles() {
@@ -58,8 +65,11 @@ func (r *Run) PutFiles(ctx context.Context, version string, x *manifest.Index, o
 		} else if err := r.checkOurs(ctx, t); err != nil {
 			return err
 		}
-		// First of all: who prunes takes the age of a version from its youngest object,
-		// and copies may be as old as what they are of.
+		// First of all, also because who prunes takes the age of a version from its
+		// youngest object, and copies may be as old as what they are of.
+		if err := r.claim(ctx, t, version); err != nil {
+			return err
+		}
 		if err := putText(ctx, target, listKey(r.channel, version), listText(x)); err != nil {
 			return err
 		}
@@ -78,14 +88,27 @@ func (r *Run) PutFiles(ctx context.Context, version string, x *manifest.Index, o
 	return nil
 }
 
-// checkPlain refuses names that a target of files has no place for.
-func checkPlain(x *manifest.Index) error {
+// CheckPath refuses the name of a file that one of the targets has no place for. It is
+// for asking early: PutFiles refuses it too.
+func (r *Run) CheckPath(path string) error {
+	if len(r.p.withFiles()) == 0 {
+		return nil
+	}
+	switch {
+	case path == filesList:
+		return fmt.Errorf("%s is the name of the list of files: rename it, or leave out the target with layout files", path)
+	case strings.HasPrefix(path, ".") || strings.Contains(path, "/."):
+		return fmt.Errorf("%.80q: a target with layout files takes no names that begin with a dot: rename it, or leave out that target", path)
+	case strings.HasPrefix(path, "#") || strings.HasPrefix(path, ";"):
+		return fmt.Errorf("%.80q: to those who read the list of files of a target with layout files, this is a comment: rename it, or leave out that target", path)
+	}
+	return nil
+}
+
+func (r *Run) checkPaths(x *manifest.Index) error {
 	for i := range x.Files {
-		switch path := x.Files[i].Path; {
-		case path == filesList:
-			return fmt.Errorf("%s is the name of the list of files: rename it, or leave out the target with layout files", path)
-		case strings.HasPrefix(path, ".") || strings.Contains(path, "/."):
-			return fmt.Errorf("%.80q: a target with layout files takes no names that begin with a dot: rename it, or leave out that target", path)
+		if err := r.CheckPath(x.Files[i].Path); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -143,7 +166,11 @@ func (p *filesPut) put(ctx context.Context, group *errgroup.Group, t filesTarget
 		f := &p.index.Files[i]
 		group.Go(func() error {
 			key := manifest.RawFileKey(p.run.channel, p.version, f.Path)
-			if err := p.putFile(ctx, t, f, key); err != nil {
+			err := throughOutage(ctx, func() error { return p.putFile(ctx, t, f, key) }, func(err error) {
+				p.run.p.log().Warn("target is out of reach, so the file is put again until it is back",
+					"target", t.String(), "key", key, "error", err)
+			})
+			if err != nil {
 				return fmt.Errorf("put %s on %s: %w", key, t, err)
 			}
 			return nil
@@ -167,12 +194,21 @@ func (p *filesPut) putFile(ctx context.Context, t filesTarget, f *manifest.File,
 	if err != nil {
 		return fmt.Errorf("open it: %w", err)
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	return t.Assemble(ctx, key, all, &checkedFile{file, f, p.tell})
+	var read atomic.Int64
+	tell := func(n int64) {
+		read.Add(n)
+		p.tell(n)
+	}
+	defer func() {
+		if err = errors.Join(err, file.Close()); err != nil {
+			p.tell(-read.Load()) // it has to be sent again
+		}
+	}()
+	return t.Assemble(ctx, key, all, &checkedFile{file, f, tell})
 }
 
-func (p *filesPut) tell(n int) {
-	done := p.done.Add(int64(n))
+func (p *filesPut) tell(n int64) {
+	done := p.done.Add(n)
 	if p.progress != nil {
 		p.progress(done, p.total)
 	}

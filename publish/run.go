@@ -17,6 +17,7 @@ import (
 type Run struct {
 	p       *Publisher
 	channel string
+	name    string // of which there is no other
 	lock    *flock.Flock
 
 	newest   *manifest.Snapshot // that the head names, nil if there is no head
@@ -28,8 +29,9 @@ type Run struct {
 	put      map[manifest.Digest]putObject // the segments of this run
 	uploaded int64                         // bytes
 
-	files     string // version that PutFiles has put
-	filesSent int64  // bytes
+	claims    []claim // to what no head can name yet
+	files     string  // version that PutFiles has put
+	filesSent int64   // bytes
 }
 
 type putObject struct {
@@ -154,30 +156,20 @@ func (r *Run) Commit(ctx context.Context, m *manifest.Manifest, x *manifest.Inde
 }
 
 func (r *Run) commit(ctx context.Context, m *manifest.Manifest, x *manifest.Index) (Receipt, error) {
-	if err := r.checkVersion(m); err != nil {
-		return Receipt{}, err
-	}
-	reused, err := r.checkComplete(x)
+	snapshot, reused, err := r.prepare(ctx, m, x)
 	if err != nil {
-		return Receipt{}, err
-	}
-	if r.files != m.Version && len(r.p.withFiles()) > 0 {
-		return Receipt{}, errors.New("its files were not put")
-	}
-	snapshot, err := r.storeManifest(ctx, m, x)
-	if err != nil {
-		return Receipt{}, err
-	}
-	if err := r.inspect(ctx, snapshot, m.Index); err != nil {
-		return Receipt{}, err
-	}
-	if err := r.finishFiles(ctx, m, x); err != nil {
+		r.discardFiles(ctx)
 		return Receipt{}, err
 	}
 	head, err := r.p.rewriteHead(ctx, r.channel, func(present *manifest.Head) ([]manifest.Snapshot, error) {
-		return r.follow(present, snapshot)
+		snapshots, err := r.follow(present, snapshot)
+		if err == nil {
+			r.claims = nil // from now on the head may name what they are for
+		}
+		return snapshots, err
 	})
 	if head == nil {
+		r.discardFiles(ctx)
 		return Receipt{}, err
 	}
 	receipt := Receipt{
@@ -191,17 +183,36 @@ func (r *Run) commit(ctx context.Context, m *manifest.Manifest, x *manifest.Inde
 	return receipt, errors.Join(err, r.p.refreshCatalog(ctx, m.Chain.ID, r.channel), r.p.pointLatest(ctx, r.channel))
 }
 
-func (r *Run) checkVersion(m *manifest.Manifest) error {
+// prepare does all of Commit that comes before the swap of the head.
+func (r *Run) prepare(ctx context.Context, m *manifest.Manifest, x *manifest.Index) (s manifest.Snapshot, reused int64, err error) {
 	if m.Channel != r.channel {
-		return fmt.Errorf("the manifest is for channel %s", m.Channel)
+		return s, 0, fmt.Errorf("the manifest is for channel %s", m.Channel)
 	}
-	if r.newest == nil {
-		return nil
+	if err := r.checkNewer(m.Version); err != nil {
+		return s, 0, err
 	}
-	if m.Version <= r.newest.Version {
+	if r.newest != nil {
+		m.Previous = r.newest.Version
+	}
+	if reused, err = r.checkComplete(x); err != nil {
+		return s, 0, err
+	}
+	if r.files != m.Version && len(r.p.withFiles()) > 0 {
+		return s, 0, errors.New("its files were not put")
+	}
+	if s, err = r.storeManifest(ctx, m, x); err != nil {
+		return s, 0, err
+	}
+	if err := r.inspect(ctx, s, m.Index); err != nil {
+		return s, 0, err
+	}
+	return s, reused, r.finishFiles(ctx, m, x)
+}
+
+func (r *Run) checkNewer(version string) error {
+	if r.newest != nil && version <= r.newest.Version {
 		return fmt.Errorf("the version is not newer than %s, which is published: check the clock", r.newest.Version)
 	}
-	m.Previous = r.newest.Version
 	return nil
 }
 

@@ -21,10 +21,15 @@ type sweep struct {
 	cutoff time.Time // what is not older stays
 	dryRun bool
 
-	candidates []map[object]int64 // of each target: what is old enough → its size in bytes
-	versions   []versions         // of each target, which are empty where it has segments
-	channels   map[string]bool    // on any target
-	seen       map[manifest.Snapshot]bool
+	found    []found         // of each target
+	channels map[string]bool // on any target
+	seen     map[manifest.Snapshot]bool
+}
+
+// found is what a target holds that may be deleted.
+type found struct {
+	objects  map[object]int64 // old enough → its size in bytes
+	versions versions         // none where there are segments
 }
 
 func (s *sweep) run(ctx context.Context) ([]Deleted, error) {
@@ -35,7 +40,7 @@ func (s *sweep) run(ctx context.Context) ([]Deleted, error) {
 	}
 	var all []Deleted
 	for i, t := range s.p.Targets {
-		deleted, err := s.delete(ctx, t, s.candidates[i], s.versions[i])
+		deleted, err := s.delete(ctx, t, s.found[i])
 		all = append(all, deleted)
 		if err != nil {
 			return all, err
@@ -61,20 +66,21 @@ func (s *sweep) look(ctx context.Context) error {
 	return nil
 }
 
-// list notes the old objects of a target, and its channels.
+// list notes the old objects of a target, and its channels. A channel without a head
+// there is somebody else's: other tools lay their snapshots out in the same way.
 func (s *sweep) list(ctx context.Context, t Target) error {
-	old := map[object]int64{}
-	files := versions{}
+	f := found{map[object]int64{}, versions{}}
+	channels := map[string]bool{}
 	_, withFiles := filesOf(t)
 	err := t.List(ctx, "", func(have Object) error {
 		if o, ok := parseObject(have.Key); ok {
 			if have.Modified.Before(s.cutoff) {
-				old[o] = have.Size
+				f.objects[o] = have.Size
 			}
 			return nil
 		}
 		if channel, version, ok := parseFileKey(have.Key); ok && withFiles {
-			files.add(channel, version, have)
+			f.versions.add(channel, version, have)
 			return nil
 		}
 		channel, name, _ := strings.Cut(have.Key, "/")
@@ -82,14 +88,16 @@ func (s *sweep) list(ctx context.Context, t Target) error {
 			if err := manifest.CheckChannel(channel); err != nil {
 				return fmt.Errorf("%s: %w: remove this %s if it is no channel's", have.Key, err, name)
 			}
-			s.channels[channel] = true
+			channels[channel] = true
 		}
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("list %s: %w", t, err)
 	}
-	s.candidates, s.versions = append(s.candidates, old), append(s.versions, files)
+	maps.Copy(s.channels, channels)
+	maps.DeleteFunc(f.versions, func(v channelVersion, _ *versionFiles) bool { return !channels[v.channel] })
+	s.found = append(s.found, f)
 	return nil
 }
 
@@ -112,15 +120,20 @@ func (s *sweep) spareChannel(ctx context.Context, t Target, channel string) erro
 		live = append(live, r.Snapshot)
 	}
 	for _, snapshot := range live {
-		for _, files := range s.versions {
-			delete(files, channelVersion{channel, snapshot.Version})
+		for _, f := range s.found {
+			delete(f.versions, channelVersion{channel, snapshot.Version})
 		}
 		if s.seen[snapshot] {
 			continue
 		}
+		if never, err := neverPut(ctx, t, head.value, snapshot); err != nil {
+			return err
+		} else if never {
+			continue
+		}
 		err := namedObjects(ctx, t, channel, snapshot, func(o object, _ int64) {
-			for _, old := range s.candidates {
-				delete(old, o)
+			for _, f := range s.found {
+				delete(f.objects, o)
 			}
 		})
 		if err != nil {
@@ -131,6 +144,21 @@ func (s *sweep) spareChannel(ctx context.Context, t Target, channel string) erro
 	return nil
 }
 
+// neverPut reports whether a version was not put on a target of files, whose head also
+// names those from before it was a target: its manifest is not there, and it is not the
+// newest. While others have it, what they hold of it is named by their heads and lists.
+func neverPut(ctx context.Context, t Target, head *manifest.Head, snapshot manifest.Snapshot) (bool, error) {
+	if _, files := filesOf(t); !files || head != nil && head.Snapshots[0] == snapshot {
+		return false, nil
+	}
+	key := manifest.ManifestKey(snapshot.Manifest)
+	_, err := t.Stat(ctx, key)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return false, fmt.Errorf("stat %s on %s: %w", key, t, err)
+	}
+	return err != nil, nil
+}
+
 func (s *sweep) withinGrace(list []retired) []retired {
 	return slices.DeleteFunc(slices.Clone(list), func(r retired) bool { return !r.Dropped.After(s.cutoff) })
 }
@@ -138,13 +166,13 @@ func (s *sweep) withinGrace(list []retired) []retired {
 // delete removes the candidates of a target: first what names others, so that
 // nothing ever names what is gone; the retired list last, so that what a broken
 // prune leaves is still accounted for.
-func (s *sweep) delete(ctx context.Context, t Target, old map[object]int64, files versions) (Deleted, error) {
+func (s *sweep) delete(ctx context.Context, t Target, f found) (Deleted, error) {
 	done := Deleted{Target: t.String()}
-	if err := s.deleteFiles(ctx, t, files, &done); err != nil {
+	if err := s.deleteFiles(ctx, t, f.versions, &done); err != nil {
 		return done, err
 	}
 	for _, k := range []kind{manifestObject, indexObject, segmentObject} {
-		if err := s.deleteKind(ctx, t, k, old, &done); err != nil {
+		if err := s.deleteKind(ctx, t, k, f.objects, &done); err != nil {
 			return done, err
 		}
 	}
@@ -198,8 +226,8 @@ func (s *sweep) deleteOld(ctx context.Context, t Target, key string) (bool, erro
 	if s.dryRun {
 		return true, nil
 	}
-	if err := t.Delete(ctx, key); err != nil {
-		return false, fmt.Errorf("delete %s from %s: %w", key, t, err)
+	if err := remove(ctx, t, key); err != nil {
+		return false, err
 	}
 	return true, nil
 }

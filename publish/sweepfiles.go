@@ -37,11 +37,10 @@ func (v versions) add(channel, version string, o Object) {
 
 // deleteFiles removes the versions that are named by nobody, as a whole: first what
 // says that one is whole. A version that something was put to lately is being
-// published. Channels without a head may be somebody else's: other tools lay
-// their snapshots out in the same way.
+// published.
 func (s *sweep) deleteFiles(ctx context.Context, t Target, old versions, done *Deleted) error {
-	for name, files := range old {
-		if !s.channels[name.channel] || !files.newest.Before(s.cutoff) {
+	for _, files := range old {
+		if !files.newest.Before(s.cutoff) {
 			continue
 		}
 		var rest []Object
@@ -61,33 +60,42 @@ func (s *sweep) deleteFiles(ctx context.Context, t Target, old versions, done *D
 	return nil
 }
 
-func (s *sweep) deleteAll(parent context.Context, t Target, all []Object, done *Deleted) error {
-	group, ctx := errgroup.WithContext(parent)
-	group.SetLimit(transfers)
+func (s *sweep) deleteAll(ctx context.Context, t Target, all []Object, done *Deleted) error {
 	var mu sync.Mutex
-	for _, o := range all {
-		if ctx.Err() != nil {
-			break
+	return forEach(ctx, all, func(ctx context.Context, o Object) error {
+		err := s.deleteFile(ctx, t, o)
+		if err == nil {
+			mu.Lock()
+			defer mu.Unlock()
+			done.add(o.Key, o.Size)
 		}
-		group.Go(func() error {
-			err := s.deleteFile(ctx, t, o)
-			if err == nil {
-				mu.Lock()
-				defer mu.Unlock()
-				done.add(o.Key, o.Size)
-			}
-			return err
-		})
-	}
-	return errors.Join(group.Wait(), parent.Err())
+		return err
+	})
 }
 
 func (s *sweep) deleteFile(ctx context.Context, t Target, o Object) error {
 	if s.dryRun {
 		return nil
 	}
-	if err := t.Delete(ctx, o.Key); err != nil {
-		return fmt.Errorf("delete %s from %s: %w", o.Key, t, err)
+	return remove(ctx, t, o.Key)
+}
+
+// forEach calls fn for the objects, several at a time, until one fails.
+func forEach(parent context.Context, all []Object, fn func(ctx context.Context, o Object) error) error {
+	group, ctx := errgroup.WithContext(parent)
+	group.SetLimit(transfers)
+	for _, o := range all {
+		if ctx.Err() != nil {
+			break
+		}
+		group.Go(func() error { return fn(ctx, o) })
+	}
+	return errors.Join(group.Wait(), parent.Err())
+}
+
+func remove(ctx context.Context, t Target, key string) error {
+	if err := t.Delete(ctx, key); err != nil {
+		return fmt.Errorf("delete %s from %s: %w", key, t, err)
 	}
 	return nil
 }

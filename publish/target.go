@@ -11,6 +11,9 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict says that somebody else changed a mutable object first.
 	ErrConflict = errors.New("conflict")
+	// ErrUnavailable says that a target is out of reach at the moment, or does not get
+	// round to it: later the same may succeed.
+	ErrUnavailable = errors.New("unavailable at the moment")
 	// ErrInUse says that another process of this agent works on the channel.
 	ErrInUse = errors.New("in use")
 )
@@ -32,7 +35,8 @@ type Object struct {
 //
 // An error does not say that nothing happened: a Put or Swap that failed may
 // have been applied, wholly but never in part. No method retries for long: the
-// target hides the hiccups of its own transport and returns what lasts.
+// target hides the hiccups of its own transport and returns what lasts, as
+// ErrUnavailable if it may be over some time.
 type Target interface {
 	Objects
 	Pointers

@@ -81,6 +81,23 @@ func TestRunRefuses(t *testing.T) {
 	}
 }
 
+// A name that somebody has no place for is refused before the node is held.
+func TestRunRefusesPaths(t *testing.T) {
+	sink, node := &memory{}, &stoppable{}
+	node.onQuiesce = func(context.Context) error { t.Error("the node was held"); return nil }
+	o := options(t, rocks(t), sink, node)
+	no := errors.New("no place for it")
+	o.CheckPath = func(path string) error {
+		if path == "full/CURRENT" {
+			return no
+		}
+		return nil
+	}
+	if _, err := snapshot.Run(t.Context(), o); !errors.Is(err, no) || sink.puts > 0 {
+		t.Errorf("Run = %v with %d puts", err, sink.puts)
+	}
+}
+
 // A key that appears while the run is under way is not published either.
 func TestRunRefusesWhatComesBeforeTheCut(t *testing.T) {
 	dir := rocks(t)

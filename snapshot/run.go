@@ -33,6 +33,9 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.checkPaths(before); err != nil {
+		return nil, err
+	}
 	if len(before.Foreign) > 0 {
 		r.log.Info("files that are not part of the database are left out", "files", len(before.Foreign), "first", before.Foreign[0])
 	}
@@ -116,6 +119,18 @@ func (r *run) look() (*Tree, error) {
 		return nil, err
 	}
 	return t, t.check()
+}
+
+func (r *run) checkPaths(t *Tree) error {
+	if r.CheckPath == nil {
+		return nil
+	}
+	for _, e := range t.Files {
+		if err := r.CheckPath(e.Path); err != nil {
+			return fmt.Errorf("publish %s: %w", t.Dir, err)
+		}
+	}
+	return nil
 }
 
 // setUnchangedAside moves the files that are known unchanged since the previous

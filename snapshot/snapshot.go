@@ -105,6 +105,8 @@ type Options struct {
 	// MaxPause is the longest that the node is held: then it is resumed, and the
 	// run fails with ErrPause. 0 is as long as it takes.
 	MaxPause time.Duration
+	// CheckPath refuses a file by its path, before the node is touched; nil takes all.
+	CheckPath func(path string) error
 	// Resumed is called when the node goes on, before anything is read; nil is nobody.
 	Resumed func(ctx context.Context)
 	// BootCheck judges a private copy of the database before it is sealed: an

@@ -77,7 +77,7 @@ func manifestCheck(out *term.Output, nodes []*chain.Client) func(context.Context
 
 type checkedEvent struct {
 	Event  string      `json:"event"`
-	Block  int64       `json:"block"`
+	Block  int64       `json:"block"` // -1 where only the chain could be compared
 	Hash   string      `json:"hash,omitempty"`
 	For    []nodeEvent `json:"confirmed_by"`
 	NoVote []nodeEvent `json:"no_vote,omitempty"`
@@ -113,8 +113,12 @@ func confirm(ctx context.Context, out *term.Output, nodes []*chain.Client, claim
 		out.Event(e)
 		return nil
 	}
+	confirmed := "confirmed"
+	if claim.Block.Number < 0 {
+		confirmed = "on the same chain"
+	}
 	for _, n := range e.For {
-		out.Say("confirmed: %s %s", n.Node, n.Says)
+		out.Say("%s: %s %s", confirmed, n.Node, n.Says)
 	}
 	for _, n := range e.NoVote {
 		out.Say("no vote: %s %s", n.Node, n.Says)

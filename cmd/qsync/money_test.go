@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -102,6 +104,8 @@ func TestPayingIsAskedFor(t *testing.T) {
 		{name: "agreed to everything", more: []string{"--allow-requester-pays"}, says: []string{costs}, silent: "[y/N]", paid: [2]int64{20 << 20, 22 << 20}},
 		{name: "dry run", more: []string{"--dry-run"}, answers: []string{"y"}, says: []string{reading, costs}, silent: data, paid: [2]int64{1, 100_000}},
 		{name: "known, beside a free one", more: []string{"--from", place + "&requester-pays=true", "--from", tree}, says: []string{costs}, silent: "[y/N]"},
+		{name: "beside a free one that is left out", more: []string{"--from", place + "&requester-pays=true", "--from", speechless(t, tree)},
+			answers: []string{"y"}, says: []string{data}, silent: reading, paid: [2]int64{20 << 20, 22 << 20}},
 		{name: "beside a free one", more: []string{"--from", place, "--from", tree}, silent: "[y/N]"},
 		{name: "Amazon", more: []string{"--from", "s3://bucket-name?region=eu-west-1&requester-pays=true"}, answers: []string{"n"}, code: term.ExitConsent,
 			says: []string{"costs at most 100 MiB, less than one US cent. Pay for that? [y/N] "}},
@@ -151,6 +155,21 @@ func TestPayingIsAskedFor(t *testing.T) {
 	}
 }
 
+// speechless serves a tree and cannot say whether there are raw files in it.
+func speechless(t *testing.T, tree string) (url string) {
+	t.Helper()
+	files := http.FileServer(http.Dir(tree))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, ".meta.txt") {
+			http.Error(w, "busy", http.StatusServiceUnavailable)
+			return
+		}
+		files.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
 // TestCostsForScripts has them in the plan, without a terminal and with the flag.
 func TestCostsForScripts(t *testing.T) {
 	server := s3server.Start(t)
@@ -198,7 +217,7 @@ func TestCostOfAmazon(t *testing.T) {
 		"  cost      s3://bucket-name/polka: 1.1 TB in 65,000 requests at up to 0.09 USD a GB, billed to the account of access key …MPLE: up to 99.03 USD\n",
 		"by the list prices of 2025-01, https://aws.amazon.com/s3/pricing/",
 		`"costs":[{"source":"s3://bucket-name/polka","billed_to":"the account of access key …MPLE","bytes":1100000000000,"requests":65000,` +
-			`"usd_per_gb":0.09,"usd":99.026,"prices_from":"https://aws.amazon.com/s3/pricing/","prices_as_of":"2025-01"}]`,
+			`"usd_per_gb":0.09,"usd":99.0325,"prices_from":"https://aws.amazon.com/s3/pricing/","prices_as_of":"2025-01"}]`,
 	} {
 		if !strings.Contains(screen.String(), want) {
 			t.Errorf("it does not say %q: %s", want, screen.String())

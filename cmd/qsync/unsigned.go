@@ -31,6 +31,8 @@ func (o *fetchOptions) checkUnsigned() error {
 		return term.Usagef("--unsigned and --trust: nothing is signed that a key could vouch for")
 	case len(o.peers) > 0 || len(o.gateways) > 0 || len(o.only) > 0:
 		return term.Usagef("--unsigned does without --peer, --gateway and --only: IPFS has what is signed")
+	case o.cookieFile != "" || o.signURLs != "" || o.configFile != "":
+		return term.Usagef("--unsigned does without --cookie-file, --sign-urls and --config: nothing of a publisher is used for files that nobody signs")
 	case o.inPlace || len(o.seeds) > 0:
 		return term.Usagef("--unsigned does without --in-place and --seed: without digests nothing on a disk can be recognised")
 	}

@@ -30,6 +30,9 @@ func (d *doctor) checkTargets(ctx context.Context, cfg *config.Agent) {
 		if c := cfg.Targets[i].CloudFront; c != nil {
 			d.checkCloudFront(ctx, cfg, p, t, c)
 		}
+		if place := cfg.Targets[i].S3; place != nil && (place.RequesterPays || cfg.Targets[i].HasFiles()) {
+			d.checkPayer(ctx, place)
+		}
 		if place := cfg.Targets[i].Dir; place != nil {
 			d.checkTargetRoom(place.Path)
 		}

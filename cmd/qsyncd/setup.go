@@ -34,6 +34,7 @@ type setupAWSOptions struct {
 	alias       string
 	certificate string
 	publicKey   string // file
+	public      bool
 	size        term.Bytes
 	downloads   term.Bytes
 }
@@ -43,14 +44,18 @@ func setupAWSCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "aws -c FILE",
 		Short: "Make and check buckets and a CloudFront distribution at Amazon",
-		Long: `Make what is missing at Amazon of the buckets that the configuration names, and of
-a CloudFront distribution before the one that holds segments; of a bucket with
-requester_pays that whoever reads from it pays. Compare what is there with what must
-be, say each difference, and change it.
+		Long: `Make what is missing at Amazon of the bucket that holds segments and a CloudFront
+distribution before it, and of a bucket with requester_pays, whose readers pay. A
+bucket of "layout: files" without requester_pays is left out: who may read it is its
+owner's choice. Compare what is there with what must be, say each difference, and
+change it.
 
-Nothing is deleted. What qsync has not made, and what bears no tag "qsync", is only
-looked at, unless it is to be taken over with --adopt. It may be run again at any
-time: the second time it changes nothing.
+No bucket, distribution or object is deleted, and what others have added to a
+distribution stays: behaviors, origins, host names, keys. What qsync has not made is
+only looked at, and what it has made for another bucket or purpose is refused, unless
+it is to be taken over with --adopt. Who may read a distribution stays as it is unless
+--public-key, a configured signer or --public says so. It may be run again at any time:
+the second time it changes nothing.
 
 In the end it prints what belongs into the configuration, which rights the agent
 needs, and what it costs. scripts/aws/qsync.yaml makes the same with CloudFormation.`,
@@ -65,14 +70,16 @@ needs, and what it costs. scripts/aws/qsync.yaml makes the same with CloudFormat
 	addConfigFlag(cmd, &o.configFile)
 	flags := cmd.Flags()
 	flags.BoolVar(&o.dryRun, "dry-run", false, "look, and say what would be done")
-	flags.BoolVar(&o.adopt, "adopt", false, "change also what is there and was not made by qsync")
+	flags.BoolVar(&o.adopt, "adopt", false, "change also what is there and was not made by qsync, or for something else")
 	flags.StringVar(&o.priceClass, "price-class", "", "serve from North America and Europe only (100), from all but the dearest places (200), or from `all` (default: as it is, and 100 for a new distribution)")
-	flags.StringVar(&o.alias, "alias", "", "another host `NAME` of the distribution (default: as it is)")
+	flags.StringVar(&o.alias, "alias", "", "another host `NAME` of the distribution, beside those it has (default: as it is)")
 	flags.StringVar(&o.certificate, "certificate", "", "`ARN` of its certificate in ACM, us-east-1")
-	flags.StringVar(&o.publicKey, "public-key", "", "`FILE` of a public key in PEM: serve only what is signed with the private one (default: that of the configured signer)")
+	flags.StringVar(&o.publicKey, "public-key", "", "`FILE` of a public key in PEM: serve only what is signed with the private one (default: that of the configured signer; without one, as it is)")
 	flags.Var(&o.size, "size", "estimate the cost for snapshots of so many `BYTES`, like 1TB, in each bucket")
 	flags.Var(&o.downloads, "downloads", "and so many `BYTES`, like 20TB, fetched from the CDN in a month")
+	flags.BoolVar(&o.public, "public", false, "open a private distribution: everybody may read (default: as it is, and for everybody if it is new)")
 	cmd.MarkFlagsRequiredTogether("alias", "certificate")
+	cmd.MarkFlagsMutuallyExclusive("public-key", "public")
 	term.Must(cmd.MarkFlagFilename("public-key", "pem"))
 	return cmd
 }
@@ -82,7 +89,11 @@ func setupAWS(ctx context.Context, out *term.Output, o setupAWSOptions) error {
 	if err != nil {
 		return err
 	}
-	plan, err := setupPlan(cfg, o)
+	plan, err := setupPlan(cfg, o, func(bucket string) {
+		printFinding(out, awssetup.Finding{
+			Resource: "bucket " + bucket, Action: awssetup.Skipped, Why: "it is of raw files and has no requester_pays: who may read it is your choice",
+		}, o.dryRun)
+	})
 	if err != nil {
 		return err
 	}
@@ -106,9 +117,10 @@ func setupAWS(ctx context.Context, out *term.Output, o setupAWSOptions) error {
 	return nil
 }
 
-// setupPlan is what the configuration and the flags ask for.
-func setupPlan(cfg *config.Agent, o setupAWSOptions) (*awssetup.Plan, error) {
-	p := &awssetup.Plan{PriceClass: o.priceClass, Alias: o.alias, Certificate: o.certificate}
+// setupPlan is what the configuration and the flags ask for. A bucket of raw files
+// that its owner pays for is skipped: who may read it is its owner's choice.
+func setupPlan(cfg *config.Agent, o setupAWSOptions, skipped func(bucket string)) (*awssetup.Plan, error) {
+	p := &awssetup.Plan{PriceClass: o.priceClass, Alias: o.alias, Certificate: o.certificate, Public: o.public}
 	var front *config.CloudFront
 	for _, t := range cfg.Targets {
 		switch {
@@ -118,7 +130,8 @@ func setupPlan(cfg *config.Agent, o setupAWSOptions) (*awssetup.Plan, error) {
 				"give a configuration that names one of them")
 		case t.S3.RequesterPays:
 			p.Raw = bucketOf(t.S3)
-		case t.HasFiles(): // who may read them is its owner's choice
+		case t.HasFiles():
+			skipped(t.S3.Bucket)
 		case p.CDN != nil:
 			return nil, term.WithHint(fmt.Errorf("set up AWS: there are two buckets that a distribution could stand before, %s and %s", p.CDN.Name, t.S3.Bucket),
 				"give a configuration that names one of them")
@@ -132,6 +145,10 @@ func setupPlan(cfg *config.Agent, o setupAWSOptions) (*awssetup.Plan, error) {
 	if front != nil {
 		p.Distribution = front.Distribution
 	}
+	if o.public && front != nil && front.Signer != nil {
+		return nil, term.WithHint(errors.New("set up AWS: --public is asked for, and the configuration has a signer for those who are let in"),
+			"take signer: out of the configuration, or leave --public out")
+	}
 	var err error
 	p.PublicKey, err = publicKey(front, o.publicKey)
 	return p, err
@@ -141,8 +158,8 @@ func bucketOf(s *config.S3Target) *awssetup.Bucket {
 	return &awssetup.Bucket{Name: s.Bucket, Region: s.Region, Prefix: s.Prefix}
 }
 
-// publicKey is that of the file, or the half of the configured signer: a
-// distribution that is private must not become public because a flag was forgotten.
+// publicKey is that of the file, or the half of the configured signer. None leaves who
+// may read as it is.
 func publicKey(front *config.CloudFront, file string) (string, error) {
 	if file != "" {
 		text, err := os.ReadFile(file)
@@ -186,7 +203,13 @@ func printFinding(out *term.Output, f awssetup.Finding, dryRun bool) {
 	case awssetup.Created:
 		out.Say("%s: %smade", f.Resource, would)
 	case awssetup.Changed:
-		out.Say("%s: %s: %schanged from %s to %s", f.Resource, f.Setting, would, shown(f.Is), shown(f.Want))
+		means := ""
+		if f.Why != "" {
+			means = ": " + f.Why
+		}
+		out.Say("%s: %s: %schanged from %s to %s%s", f.Resource, f.Setting, would, shown(f.Is), shown(f.Want), means)
+	case awssetup.Skipped:
+		out.Say("%s: skipped: %s", f.Resource, f.Why)
 	case awssetup.Left:
 		out.Say("%s: %s: left at %s, want %s: %s", f.Resource, f.Setting, shown(f.Is), shown(f.Want), f.Why)
 	}
@@ -208,6 +231,7 @@ type setupEvent struct {
 	Distribution string          `json:"distribution,omitempty"`
 	URL          string          `json:"url,omitempty"`
 	KeyPairID    string          `json:"key_pair_id,omitempty"`
+	Private      bool            `json:"private"` // the distribution serves those only who are let in
 	Targets      string          `json:"targets"` // of qsyncd.yaml
 	AgentPolicy  json.RawMessage `json:"agent_policy"`
 	PricesOf     string          `json:"prices_of"`
@@ -220,7 +244,7 @@ type setupEvent struct {
 func printSetup(out *term.Output, o setupAWSOptions, p *awssetup.Plan, r *awssetup.Result) {
 	e := setupEvent{
 		Event: "done", DryRun: o.dryRun, Created: r.Created, Changed: r.Changed, Left: r.Left,
-		Distribution: r.Distribution, KeyPairID: r.KeyPairID, PricesOf: awssetup.PricesOf, Rates: p.Rates(),
+		Distribution: r.Distribution, KeyPairID: r.KeyPairID, Private: r.Private, PricesOf: awssetup.PricesOf, Rates: p.Rates(),
 		AgentPolicy: json.RawMessage(p.AgentPolicy(r.ARN)), Targets: targetsYAML(p, r),
 	}
 	if p.CDN != nil {
@@ -243,6 +267,9 @@ func printSetup(out *term.Output, o setupAWSOptions, p *awssetup.Plan, r *awsset
 	if e.Estimate != nil {
 		out.Result("\na month with snapshots of %s and downloads of %s:\n", term.Size(int64(o.size)), term.Size(int64(o.downloads)))
 		printCosts(out, append(e.Estimate, awssetup.Cost{What: "in all", USD: e.EstimateUSD}))
+	}
+	if r.Private && p.PublicKey == "" {
+		out.Say("distribution %s stays private: it serves those only who are let in, and --public opens it", r.Distribution)
 	}
 	if r.Created > 0 && !o.dryRun {
 		out.Say("it takes some minutes until a new distribution serves: qsyncd doctor tells")

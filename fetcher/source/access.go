@@ -3,7 +3,6 @@ package source
 import (
 	"encoding/xml"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -84,9 +83,6 @@ func (e *accessError) Unwrap() error { return e.err }
 // Hint says what lets the reader in.
 func (e *accessError) Hint() string { return e.hint }
 
-// maxRefusal is more than CloudFront says when it refuses.
-const maxRefusal = 4 << 10
-
 // explain says why a server has refused, as far as it is a matter of access.
 func (a *Access) explain(resp *http.Response, err error) error {
 	if resp.StatusCode != http.StatusForbidden && resp.StatusCode != http.StatusUnauthorized {
@@ -96,7 +92,7 @@ func (a *Access) explain(resp *http.Response, err error) error {
 		XMLName xml.Name `xml:"Error"`
 		Code    string
 	}
-	_ = xml.NewDecoder(io.LimitReader(resp.Body, maxRefusal)).Decode(&refusal)
+	_ = xml.NewDecoder(resp.Body).Decode(&refusal)
 	e := &accessError{err: err}
 	switch {
 	case a.Signer != nil:

@@ -163,13 +163,13 @@ func TestPrice(t *testing.T) {
 	}{
 		{0, 0, "0.0000"},
 		{1e9, 0, "0.0900"},
-		{0, 70_000, "0.0280"},
-		{1e12, 60_000, "90.0240"},
+		{0, 70_000, "0.0350"},
+		{1e12, 60_000, "90.0300"},
 		{10e12, 0, "900.0000"},
 		{11e12, 0, "985.0000"},
 		{200e12, 0, "13800.0000"},
 	} {
-		if got := fmt.Sprintf("%.4f", amazonHome.USD(test.bytes, test.requests)); got != test.want {
+		if got := fmt.Sprintf("%.4f", amazonPrice("us-east-1").USD(test.bytes, test.requests)); got != test.want {
 			t.Errorf("%d bytes in %d requests: %s USD, want %s", test.bytes, test.requests, got, test.want)
 		}
 	}

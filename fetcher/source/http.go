@@ -16,6 +16,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/qsync/qsync/fetcher"
+	"github.com/qsync/qsync/manifest"
 )
 
 // httpSource reads a published tree from a web server or a CDN.
@@ -61,7 +62,7 @@ func newHTTP(base *url.URL) (*httpSource, error) {
 		base:  base,
 		stall: stallTimeout,
 		client: &http.Client{
-			Transport: transport,
+			Transport: &refusals{transport, refusalTime},
 			CheckRedirect: func(to *http.Request, via []*http.Request) error {
 				if len(via) >= maxRedirects {
 					return errors.New("too many redirects")
@@ -69,6 +70,7 @@ func newHTTP(base *url.URL) (*httpSource, error) {
 				if via[0].URL.Scheme == "https" && to.URL.Scheme != "https" {
 					return errors.New("redirect from https to " + to.URL.Scheme)
 				}
+				to.Header.Del("Referer") // it has the query of a source's URL, which may be secret
 				return nil
 			},
 		},
@@ -119,8 +121,16 @@ func (h *httpSource) Open(ctx context.Context, span fetcher.Span) (io.ReadCloser
 	return cut(body, skip, span)
 }
 
+// maxSkip is the most bytes that are read for nothing: a segment at its longest. Of a
+// larger file the same beginning would be sent again and again.
+const maxSkip = manifest.MaxSegmentChunks * manifest.MaxFrameSize
+
 // cut is the part of a body that holds a span, which begins behind so many bytes.
 func cut(body io.ReadCloser, skip int64, span fetcher.Span) (io.ReadCloser, error) {
+	if skip > maxSkip {
+		err := fmt.Errorf("server sent all of %s, and what is wanted begins at byte %d: it knows no ranges", span.Key, skip)
+		return nil, backoff.Permanent(errors.Join(err, body.Close()))
+	}
 	if _, err := io.CopyN(io.Discard, body, skip); err != nil {
 		return nil, errors.Join(fmt.Errorf("skip to byte %d of %s: %w", skip, span.Key, err), body.Close())
 	}

@@ -23,32 +23,39 @@ type Tier struct {
 	PerGB float64 // USD
 }
 
-// The prices of Amazon's list. Its gigabytes may be a little larger than these: so
-// what is told the user errs on the dear side.
 const (
 	amazonList = "https://aws.amazon.com/s3/pricing/"
 	amazonAsOf = "2025-01"
 )
 
-var (
-	// amazonHome is the price in the regions of the United States, Canada and Europe.
-	amazonHome = &Price{
+// amazonPrices are those of Amazon's list, by what the names of regions begin with:
+// the first that fits. What is told the user errs on the dear side: each row has the
+// dearest of its regions, for requests it is rounded up (a thousand take 0.00044 USD in
+// Northern California and 0.00056 in São Paulo), and Amazon's gigabytes may be a little
+// larger than these.
+var amazonPrices = []struct {
+	regions []string
+	price   *Price
+}{
+	// The United States but for their government, Canada and Europe.
+	{[]string{"us-east-", "us-west-", "ca-", "eu-"}, &Price{
 		Tiers:       []Tier{{10e3, 0.09}, {50e3, 0.085}, {150e3, 0.07}, {0, 0.05}},
-		PerThousand: 0.0004, AsOf: amazonAsOf, List: amazonList,
-	}
-	// amazonDearest is that of the dearest region, for all others.
-	amazonDearest = &Price{
+		PerThousand: 0.0005, AsOf: amazonAsOf, List: amazonList,
+	}},
+	// All others.
+	{[]string{""}, &Price{
 		Tiers:       []Tier{{0, 0.155}},
 		PerThousand: 0.0006, AsOf: amazonAsOf, List: amazonList,
-	}
-)
+	}},
+}
 
 func amazonPrice(region string) *Price {
-	home := []string{"us-east-", "us-west-", "ca-", "eu-"}
-	if slices.ContainsFunc(home, func(prefix string) bool { return strings.HasPrefix(region, prefix) }) {
-		return amazonHome
+	for _, row := range amazonPrices {
+		if slices.ContainsFunc(row.regions, func(prefix string) bool { return strings.HasPrefix(region, prefix) }) {
+			return row.price
+		}
 	}
-	return amazonDearest
+	return nil // the last row fits all
 }
 
 // PerGB is the most that a GB costs.

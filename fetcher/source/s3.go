@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
@@ -111,19 +112,20 @@ func (s *s3Source) Open(ctx context.Context, span fetcher.Span) (io.ReadCloser, 
 	if !span.Whole() {
 		wanted = fmt.Sprintf("bytes=%d-%d", span.Offset, span.Offset+span.Length-1)
 	}
-	skip := int64(0)
 	body, err := s.request(ctx, span.Key, wanted, span.Length, func(resp *http.Response) error {
-		if resp.Header.Get("Content-Range") != "" {
+		switch part := resp.Header.Get("Content-Range") != ""; {
+		case part:
 			return checkRange(resp, span)
+		case wanted != "":
+			// Somebody would be billed for all of it.
+			return backoff.Permanent(errors.New("server sent the whole object, but a part of it was asked for"))
 		}
-		// A store that knows no ranges sends the whole object.
-		skip = span.Offset
 		return checkLength(resp, span.Size)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return cut(body, skip, span)
+	return cut(body, 0, span)
 }
 
 // get gets an object or a part of it, and returns the body of an answer that check

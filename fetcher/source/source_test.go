@@ -123,3 +123,19 @@ func TestNoDowngrade(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 }
+
+// TestNoReferer has a server send the reader elsewhere: there nobody learns the query
+// of the source's URL.
+func TestNoReferer(t *testing.T) {
+	var seen http.Header
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = r.Header }))
+	defer elsewhere.Close()
+	server := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusFound))
+	defer server.Close()
+	if _, err := mustOpen(t, server.URL+"/p?token=hunter2").Get(t.Context(), "catalog", 10); err != nil {
+		t.Fatal(err)
+	}
+	if from, told := seen["Referer"]; told {
+		t.Errorf("the other server is told %q", from)
+	}
+}

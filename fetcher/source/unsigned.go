@@ -65,7 +65,8 @@ type httpTree struct {
 func (h *httpTree) String() string { return unsignedPrefix + h.httpSource.String() }
 
 // Stat implements [fetcher.UnsignedTree]. A server that does not answer HEAD is
-// asked for the first byte.
+// asked for the first byte, and so is one that says that there is none: some have no
+// length for HEAD and write 0.
 func (h *httpTree) Stat(ctx context.Context, key string) (fetcher.Stamp, error) {
 	if !h.noHead.Load() {
 		stamp := fetcher.Stamp{Size: -1}
@@ -80,21 +81,25 @@ func (h *httpTree) Stat(ctx context.Context, key string) (fetcher.Stamp, error) 
 			return nil
 		})
 		// Also a server that answers without a length is asked another way.
-		if err == nil && stamp.Size >= 0 || errors.Is(err, fetcher.ErrNotFound) {
+		if err == nil && stamp.Size > 0 || errors.Is(err, fetcher.ErrNotFound) {
 			return stamp, err
 		}
 		if err != nil && !errors.As(err, new(*backoff.PermanentError)) {
 			return stamp, err
 		}
-		h.noHead.Store(true)
+		if stamp.Size != 0 {
+			h.noHead.Store(true)
+		}
 	}
 	var stamp fetcher.Stamp
 	err := h.ask(ctx, http.MethodGet, key, http.Header{"Range": {"bytes=0-0"}}, func(resp *http.Response) error {
 		size := resp.ContentLength
 		switch resp.StatusCode {
 		case http.StatusOK: // it knows no ranges
-		case http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable: // of which an empty file has none
+		case http.StatusPartialContent:
 			size = rangeTotal(resp)
+		case http.StatusRequestedRangeNotSatisfiable: // an empty file has no first byte
+			size = max(0, rangeTotal(resp))
 		default:
 			return statusError(resp)
 		}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -50,6 +51,31 @@ func memoryDir(t *testing.T) string {
 	}
 	t.Cleanup(func() { os.RemoveAll(base) })
 	return base
+}
+
+// TestMemory: of a file that is written little is in memory, however large its pieces are.
+func TestMemory(t *testing.T) {
+	const size, most = 64 << 20, 6 << 20
+	target, err := dir.NewFiles(memoryDir(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pieces []publish.Piece
+	for at := int64(0); at < size; at += publish.MinPiece {
+		pieces = append(pieces, publish.Piece{Offset: at, Length: publish.MinPiece})
+	}
+	for name, pieces := range map[string][]publish.Piece{"one": {{Length: size}}, "many": pieces} {
+		content := bytes.NewReader(make([]byte, size))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if err := target.Assemble(t.Context(), targettest.Channel+"/20261122-040000/table", pieces, content); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if used := after.TotalAlloc - before.TotalAlloc; used > most {
+			t.Errorf("%s: %d bytes were allocated to write %d, want at most %d", name, used, size, most)
+		}
+	}
 }
 
 // TestModes: a web server under another user reads what is published, whatever

@@ -62,6 +62,7 @@ func (f Files) Assemble(ctx context.Context, key string, pieces []publish.Piece,
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	var buffer []byte
 	return durable.Write(f.tmp, path, func(out *os.File) error {
 		var size int64
 		for _, p := range pieces {
@@ -70,7 +71,9 @@ func (f Files) Assemble(ctx context.Context, key string, pieces []publish.Piece,
 			switch {
 			case err != nil:
 			case p.From == "":
-				err = writeContent(out, p, content)
+				n := int(min(p.Length, readAtOnce))
+				buffer = slices.Grow(buffer[:0], n)[:n]
+				err = writeContent(out, p, content, buffer)
 			default:
 				err = f.copyPiece(out, p)
 			}
@@ -82,20 +85,26 @@ func (f Files) Assemble(ctx context.Context, key string, pieces []publish.Piece,
 	})
 }
 
+// readAtOnce is how much content of a file is in memory: many files are written at a
+// time. It is a number of whole chunks.
+const readAtOnce = 2 * manifest.ChunkSize
+
 // writeContent leaves holes where there are chunks of zeros.
-func writeContent(out *os.File, p publish.Piece, content io.ReaderAt) error {
-	body := make([]byte, p.Length)
-	if _, err := content.ReadAt(body, p.Offset); err != nil {
-		return err
-	}
-	at := p.Offset
-	for chunk := range slices.Chunk(body, manifest.ChunkSize) {
-		if !bytes.Equal(chunk, zeros[:len(chunk)]) {
-			if _, err := out.WriteAt(chunk, at); err != nil {
-				return err
-			}
+func writeContent(out *os.File, p publish.Piece, content io.ReaderAt, buffer []byte) error {
+	for at, end := p.Offset, p.Offset+p.Length; at < end; at += int64(len(buffer)) {
+		buffer = buffer[:min(int64(len(buffer)), end-at)]
+		if _, err := content.ReadAt(buffer, at); err != nil {
+			return err
 		}
-		at += int64(len(chunk))
+		chunkAt := at
+		for chunk := range slices.Chunk(buffer, manifest.ChunkSize) {
+			if !bytes.Equal(chunk, zeros[:len(chunk)]) {
+				if _, err := out.WriteAt(chunk, chunkAt); err != nil {
+					return err
+				}
+			}
+			chunkAt += int64(len(chunk))
+		}
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func explain(ctx context.Context, err error) error {
 			"AWS_PROFILE, or the role of this machine: %w", err)
 	case "AccessDenied":
 		return fmt.Errorf("the credentials lack a permission: allow s3:ListBucket and s3:ListBucketMultipartUploads on the bucket, "+
-			"s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload on its objects: %w", err)
+			"s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts on its objects: %w", err)
 	case "RequestTimeTooSkewed":
 		return fmt.Errorf("set the clock of this machine: %w", err)
 	case "PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException":

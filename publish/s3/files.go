@@ -32,10 +32,13 @@ var (
 const (
 	// contentMemory is how many bytes of content are in memory at a time.
 	contentMemory = 64 << 20
-	// maxCopy is the most that S3 copies in one request, and copyPart what is
-	// copied in one of several that are made at a time.
-	maxCopy  = 5 << 30
-	copyPart = 1 << 30
+	// maxCopy is the most that is copied in one request, which S3 takes up to 5 GiB for,
+	// and minCopyPart what one of several that are made at a time copies at least.
+	maxCopy     = 1 << 30
+	minCopyPart = 256 << 20
+	// maxCopyParts is, beside half as many pieces, few enough for S3, which makes an
+	// object of 10,000 parts.
+	maxCopyParts = 4096
 )
 
 // NewFiles returns the target of files, like [New].
@@ -65,10 +68,10 @@ func (f *Files) Copy(ctx context.Context, key, from string) error {
 	if err != nil {
 		return fmt.Errorf("copy from %s: %w", from, err)
 	}
-	if have.Size > maxCopy {
-		return f.uploadParts(ctx, name, f.copied(name, source, 0, have.Size), have.Size, f.options(key))
+	if have.Size >= maxCopy {
+		return f.uploadParts(ctx, name, f.copied(name, source, publish.Piece{Length: have.Size}, have.Size), have.Size, f.options(key))
 	}
-	_, err = retry(ctx, f.pace(name), have.Size, func(ctx context.Context) (minio.ObjectInfo, error) {
+	_, err = retryCopy(ctx, f.pace(name), have.Size, func(ctx context.Context) (minio.ObjectInfo, error) {
 		return f.copyObject(ctx, name, source, map[string]string{"x-amz-copy-source-if-match": have.ETag})
 	})
 	if err != nil {
@@ -93,10 +96,12 @@ func (f *Files) Assemble(ctx context.Context, key string, pieces []publish.Piece
 			return err
 		})
 	}
-	var parts []part
 	var size int64
 	for _, p := range pieces {
 		size += p.Length
+	}
+	var parts []part
+	for _, p := range pieces {
 		if p.From == "" {
 			parts = append(parts, f.sent(name, p, content))
 			continue
@@ -105,7 +110,7 @@ func (f *Files) Assemble(ctx context.Context, key string, pieces []publish.Piece
 		if err != nil {
 			return err
 		}
-		parts = append(parts, f.copied(name, source, p.Offset, p.Length)...)
+		parts = append(parts, f.copied(name, source, p, size)...)
 	}
 	return f.uploadParts(ctx, name, parts, size, f.options(key))
 }
@@ -137,16 +142,18 @@ func (f *Files) sent(name string, p publish.Piece, content io.ReaderAt) part {
 	}
 }
 
-// copied are the parts that the store copies from a span of another object.
-func (f *Files) copied(name, source string, offset, length int64) (parts []part) {
-	for at := int64(0); at < length; {
-		n := length - at
-		if n >= 2*copyPart { // so that none is too small
-			n = copyPart
+// copied are the parts that the store copies from a span of another object, for one
+// of so many bytes.
+func (f *Files) copied(name, source string, span publish.Piece, size int64) (parts []part) {
+	most := max(minCopyPart, size/maxCopyParts)
+	for at := int64(0); at < span.Length; {
+		n := span.Length - at
+		if n >= 2*most { // so that none is too small
+			n = most
 		}
-		start := offset + at
+		start := span.Offset + at
 		parts = append(parts, func(ctx context.Context, upload string, number int) (minio.CompletePart, error) {
-			return retry(ctx, f.pace(name), n, func(ctx context.Context) (minio.CompletePart, error) {
+			return retryCopy(ctx, f.pace(name), n, func(ctx context.Context) (minio.CompletePart, error) {
 				done, err := f.store.CopyObjectPart(ctx, f.bucket, source, f.bucket, name, upload, number, start, n, nil)
 				if err == nil && done.ETag == "" {
 					err = errNoTag

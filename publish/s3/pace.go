@@ -18,20 +18,22 @@ const (
 	minRate   = 1
 	maxRate   = 3000 // S3 takes 3,500 writes
 	growth    = 1.25
-	// rateStep is how long a rate is tried before it grows; what many requests say
-	// within it is said once.
+	// rateStep is how long all must be well before the rate grows; that many requests
+	// are refused within it counts once.
 	rateStep = time.Second
 )
 
 // pace is the rate of requests for one prefix.
 type pace struct {
 	limiter *rate.Limiter
-	mu      sync.Mutex
-	changed time.Time
+
+	mu     sync.Mutex
+	halved time.Time // zero if it never was
+	steady time.Time // since when there was neither a change nor a request to slow down
 }
 
 func newPace() *pace {
-	return &pace{limiter: rate.NewLimiter(firstRate, 1), changed: time.Now()}
+	return &pace{limiter: rate.NewLimiter(firstRate, 1), steady: time.Now()}
 }
 
 // paces are those of all prefixes.
@@ -59,17 +61,25 @@ func (t *Target) pace(name string) *pace {
 // wait returns when the next request may be made.
 func (p *pace) wait(ctx context.Context) error { return p.limiter.Wait(ctx) }
 
-// answered takes note of an answer, which may ask to slow down.
+// answered takes note of an answer, which may ask to slow down. A store does not refuse
+// all requests that are too many: the others' success does not outweigh those.
 func (p *pace) answered(slow bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if time.Since(p.changed) < rateStep {
-		return
+	now := time.Now()
+	switch {
+	case slow:
+		p.steady = now
+		if now.Sub(p.halved) >= rateStep {
+			p.halved = now
+			p.multiply(0.5)
+		}
+	case now.Sub(p.steady) >= rateStep:
+		p.steady = now
+		p.multiply(growth)
 	}
-	next := float64(p.limiter.Limit()) * growth
-	if slow {
-		next = float64(p.limiter.Limit()) / 2
-	}
-	p.limiter.SetLimit(rate.Limit(min(max(next, minRate), maxRate)))
-	p.changed = time.Now()
+}
+
+func (p *pace) multiply(by float64) {
+	p.limiter.SetLimit(rate.Limit(min(max(float64(p.limiter.Limit())*by, minRate), maxRate)))
 }

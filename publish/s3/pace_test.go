@@ -39,6 +39,40 @@ func TestPace(t *testing.T) {
 	})
 }
 
+// TestPaceOfMixedAnswers: a store takes so many requests a second and refuses only what
+// is beyond them.
+func TestPaceOfMixedAnswers(t *testing.T) {
+	for _, takes := range []float64{20, 400, 2000} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPace()
+			room, last := 1.0, time.Now()
+			minute := func() (taken, refused int) {
+				for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+					if err := p.wait(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					room, last = min(1, room+takes*time.Since(last).Seconds()), time.Now()
+					slow := room < 1
+					if slow {
+						refused++
+					} else {
+						room--
+						taken++
+					}
+					p.answered(slow)
+				}
+				return taken, refused
+			}
+			minute() // to find out
+			taken, refused := minute()
+			if share := float64(refused) / float64(taken+refused); share > 0.1 || float64(taken) < takes*60/2 {
+				t.Errorf("of a store that takes %g a second: %d taken and %d refused in a minute, want half of what it takes, and at most a tenth refused",
+					takes, taken, refused)
+			}
+		})
+	}
+}
+
 // TestPacesOfPrefixes: one prefix that is slow does not hold up the others.
 func TestPacesOfPrefixes(t *testing.T) {
 	target := &Target{prefix: "a/b/"}

@@ -59,7 +59,7 @@ func (t *Target) uploadParts(ctx context.Context, name string, parts []part, siz
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	_, err = retry(ctx, t.pace(name), size, func(ctx context.Context) (minio.UploadInfo, error) {
+	_, err = retryCopy(ctx, t.pace(name), size, func(ctx context.Context) (minio.UploadInfo, error) {
 		return t.store.CompleteMultipartUpload(ctx, t.bucket, name, id, done, options)
 	})
 	if code(err) == noSuchUpload {

@@ -60,7 +60,7 @@ func (t *Target) renew(ctx context.Context, name string, have minio.ObjectInfo) 
 		"Content-Type":               publish.ContentType(name),
 		"Cache-Control":              publish.CacheForever,
 	}
-	copied, err := retry(ctx, t.pace(name), have.Size, func(ctx context.Context) (minio.ObjectInfo, error) {
+	copied, err := retryCopy(ctx, t.pace(name), have.Size, func(ctx context.Context) (minio.ObjectInfo, error) {
 		return t.copyObject(ctx, name, name, header)
 	})
 	if errors.Is(err, publish.ErrNotFound) || refusedCondition(err) {

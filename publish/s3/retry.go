@@ -10,6 +10,8 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/minio/minio-go/v7"
+
+	"github.com/qsync/qsync/publish"
 )
 
 // A request is tried so often, about 15 seconds in all: longer than a server
@@ -22,18 +24,32 @@ const (
 	slowTime   = 3 * time.Minute
 )
 
-// An attempt may take half a minute, and as long as its bytes take on a slow
-// line: a connection that hangs is given up.
+// An attempt may take half a minute, and as long as its bytes take on a slow line, or
+// in a store that copies many objects at a time: a connection that hangs is given up.
 const (
 	attemptTimeout = 30 * time.Second
-	slowestLine    = 64 << 10 // bytes per second
-	maxBytes       = 5 << 30  // that S3 takes in one request
+	slowestLine    = 64 << 10  // bytes per second
+	slowestCopy    = 512 << 10 // bytes per second
+	maxBytes       = 5 << 30   // that S3 takes in one request
 )
 
 // retry calls attempt, which moves so many bytes, at the pace of its prefix, until
 // it succeeds or its error would come again.
 func retry[T any](ctx context.Context, p *pace, bytes int64, attempt func(ctx context.Context) (T, error)) (T, error) {
-	limit := attemptTimeout + time.Duration(min(bytes, maxBytes)/slowestLine)*time.Second
+	return retryWithin(ctx, p, timeFor(bytes, slowestLine), attempt)
+}
+
+// retryCopy is retry for bytes that the store moves within itself.
+func retryCopy[T any](ctx context.Context, p *pace, bytes int64, attempt func(ctx context.Context) (T, error)) (T, error) {
+	return retryWithin(ctx, p, timeFor(bytes, slowestCopy), attempt)
+}
+
+// timeFor is the limit of an attempt. How many bytes are asked for may be a stranger's word.
+func timeFor(bytes, perSecond int64) time.Duration {
+	return attemptTimeout + time.Duration(min(bytes, maxBytes)/perSecond)*time.Second
+}
+
+func retryWithin[T any](ctx context.Context, p *pace, limit time.Duration, attempt func(ctx context.Context) (T, error)) (T, error) {
 	tries := 0              // that the store has not been busy for
 	var slowSince time.Time // zero while it is not
 	value, err := backoff.Retry(ctx, func() (value T, err error) {
@@ -53,8 +69,12 @@ func retry[T any](ctx context.Context, p *pace, bytes int64, attempt func(ctx co
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 			err = fmt.Errorf("the store took longer than %s", limit) // the caller's time is not over
 		}
-		if err != nil && (ctx.Err() != nil || !passes(err) || tries == maxTries || slow && time.Since(slowSince) > slowTime) {
-			return value, backoff.Permanent(err)
+		switch {
+		case err == nil:
+		case ctx.Err() != nil || !passes(err):
+			err = backoff.Permanent(err)
+		case tries == maxTries || slow && time.Since(slowSince) > slowTime:
+			err = backoff.Permanent(fmt.Errorf("%w: %w", publish.ErrUnavailable, err))
 		}
 		return value, err
 	}, backoff.WithMaxElapsedTime(0), backoff.WithBackOff(&backoff.ExponentialBackOff{

@@ -93,6 +93,9 @@ func New(o Options) (*Target, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", t, err)
 	}
+	// Each attempt has a limit of its own: a copy is answered when it is made, and one of
+	// a large object takes longer than the minute that other requests are given here.
+	transport.ResponseHeaderTimeout = 0
 	t.client = &http.Client{
 		Transport: transport,
 		// A redirect would carry the signature to somebody else.

@@ -202,7 +202,7 @@ func (r *filesRecorder) Assemble(ctx context.Context, key string, pieces []publi
 	return r.note(key, r.files.Assemble(ctx, key, pieces, content))
 }
 
-// testFilesOrder: the list of files first, then they, then what says that all are
+// testFilesOrder: the claim and the list of files first, then they, then what says that all are
 // there, then the head, and what names the version last of all. What has not
 // changed is copied.
 func testFilesOrder(t *testing.T, segments publish.Target, files filesTarget) {
@@ -231,11 +231,11 @@ func testFilesOrder(t *testing.T, segments publish.Target, files filesTarget) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := slices.Concat([]string{version + "/files.txt"}, puts, []string{
+		want := slices.Concat([]string{version + ".claim.txt", version + "/files.txt"}, puts, []string{
 			manifest.IndexKey(manifest.Sum(index)), manifest.ManifestKey(receipt.Manifest), version + ".meta.txt",
 			manifest.HeadKey(Channel), manifest.CatalogKey, Channel + "/latest_version.meta.txt",
 		})
-		slices.Sort(r.keys[1 : 1+len(puts)])
+		slices.Sort(r.keys[2 : 2+len(puts)])
 		if diff := cmp.Diff(want, r.keys); diff != "" {
 			t.Errorf("generation %d (-want +got):\n%s", generation, diff)
 		}

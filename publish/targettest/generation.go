@@ -32,6 +32,10 @@ func NewManifest(generation int) *manifest.Manifest {
 // PutGeneration puts what the previous version does not have, and the files where
 // a target is one of files.
 func PutGeneration(ctx context.Context, run *publish.Run, generation int) (*manifest.Index, error) {
+	return putGenerationAs(ctx, run, generation, Version(generation))
+}
+
+func putGenerationAs(ctx context.Context, run *publish.Run, generation int, version string) (*manifest.Index, error) {
 	published := map[manifest.Digest]bool{}
 	if _, previous := run.Previous(); previous != nil {
 		for _, f := range previous.Files {
@@ -49,18 +53,33 @@ func PutGeneration(ctx context.Context, run *publish.Run, generation int) (*mani
 			return nil, err
 		}
 	}
-	return x, run.PutFiles(ctx, Version(generation), x, opener(generation, run.FilesNeed() == publish.AllFiles), nil)
+	open := Open(generation)
+	if _, previous := run.Previous(); run.FilesNeed() == publish.ChangedFiles {
+		open = changed(open, x, previous)
+	}
+	return x, run.PutFiles(ctx, version, x, open, nil)
 }
 
-// opener opens the files of a generation. As a fork, it may lack those that have
-// not changed since the generation before.
-func opener(generation int, all bool) func(path string) (publish.File, error) {
+// Open opens the files of a generation.
+func Open(generation int) func(path string) (publish.File, error) {
 	return func(path string) (publish.File, error) {
 		raw, ok := Raw(generation)[path]
-		if !ok || !all && bytes.Equal(raw, Raw(generation - 1)[path]) {
+		if !ok {
 			return nil, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
 		}
 		return file{bytes.NewReader(raw)}, nil
+	}
+}
+
+// changed opens the files as a fork that lacks those which are as in the previous version.
+func changed(open func(path string) (publish.File, error), x, previous *manifest.Index) func(path string) (publish.File, error) {
+	return func(path string) (publish.File, error) {
+		now, _ := x.Find(path)
+		before, ok := previous.Find(path)
+		if ok && bytes.Equal(x.Files[now].Chunks, previous.Files[before].Chunks) {
+			return nil, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
+		}
+		return open(path)
 	}
 }
 

@@ -93,7 +93,7 @@ func live(t *testing.T, target publish.Target, snapshot manifest.Snapshot) map[s
 		for path, raw := range Raw(1) {
 			want[version+"/"+path] = int64(len(raw))
 		}
-		pointers = append(pointers, version+"/files.txt", version+".meta.txt", Channel+"/latest_version.meta.txt")
+		pointers = append(pointers, version+".claim.txt", version+"/files.txt", version+".meta.txt", Channel+"/latest_version.meta.txt")
 	} else {
 		for d, body := range bodies {
 			want[manifest.SegmentKey(d)] = int64(len(body))

@@ -61,16 +61,19 @@ func NewStage(t *testing.T, targets ...publish.Target) *Stage {
 		Signers:  []note.Signer{signer},
 		Policy:   policy,
 		StateDir: t.TempDir(),
-		Now:      func() time.Time { return time.Now().Add(s.Later) },
+		Now:      s.now,
 	}
 	return s
 }
+
+func (s *Stage) now() time.Time { return time.Now().Add(s.Later) }
 
 // With returns the stage with a further target.
 func (s *Stage) With(t publish.Target) *Stage {
 	wider, p := *s, *s.Publisher
 	wider.targets = append(slices.Clone(s.targets), t)
 	p.Targets = wider.targets
+	p.Now = wider.now
 	wider.Publisher = &p
 	return &wider
 }

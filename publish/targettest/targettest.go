@@ -57,6 +57,7 @@ func RunFiles[F interface {
 	}
 	newStage := func(t *testing.T) *Stage { return NewStage(t, newSegments(t), newFiles(t)) }
 	t.Run("UploadOrder", func(t *testing.T) { testFilesOrder(t, newSegments(t), newFiles(t)) })
+	t.Run("TwoAgents", func(t *testing.T) { testFilesTwoAgents(t, newSegments(t), newFiles(t)) })
 	if !testing.Short() {
 		runFaults(t, newStage)
 	}

@@ -221,6 +221,7 @@ func (p *Publication) putFiles(run *publish.Run, o *snapshot.Options) {
 	if need == publish.AllFiles && o.Previous != nil {
 		o.Previous.Stamps = nil // what is known unchanged is in no fork
 	}
+	o.CheckPath = run.CheckPath
 	o.Sealed = func(ctx context.Context, taken *snapshot.Result, open func(path string) (*os.File, error)) error {
 		return run.PutFiles(ctx, version(taken), taken.Index, func(path string) (publish.File, error) { return open(path) }, p.Sending)
 	}

@@ -18,6 +18,7 @@ import (
 type bucket struct {
 	*resource
 	*Bucket
+	tag string // that makes it ours
 }
 
 // in lets a call go to the region of a bucket.
@@ -26,7 +27,10 @@ func in(b *Bucket) func(*s3.Options) { return func(o *s3.Options) { o.Region = b
 // settleBucket makes a bucket and sees to all but its policy. Who reads it pays, or
 // nobody reads it but by a policy that names them.
 func (s *setup) settleBucket(ctx context.Context, place *Bucket, readersPay bool) (*bucket, error) {
-	b := &bucket{&resource{name: "bucket " + place.Name}, place}
+	b := &bucket{&resource{name: "bucket " + place.Name}, place, cdnTag(place)}
+	if readersPay {
+		b.tag = rawTag(place)
+	}
 	if err := s.findBucket(ctx, b); err != nil {
 		return nil, err
 	}
@@ -88,7 +92,7 @@ func answered(err error) (status int, region string) {
 	return 0, ""
 }
 
-// findOwner looks whose a bucket is that exists: qsync's if it bears the tag. One
+// findOwner looks whose a bucket is that exists: ours if it bears its tag. One
 // with neither tags nor objects is nobody's yet, such as one that a run has made
 // which was then cut off.
 func (s *setup) findOwner(ctx context.Context, b *bucket) error {
@@ -96,8 +100,10 @@ func (s *setup) findOwner(ctx context.Context, b *bucket) error {
 	if err != nil {
 		return err
 	}
-	_, tagged := tags[Tag]
-	b.own = tagged || s.Adopt
+	tag, tagged := tags[Tag]
+	if b.own = tag == b.tag || s.Adopt; tagged && !b.own {
+		return failed(b.resource, "look", &otherError{is: tag, wanted: b.tag})
+	}
 	if b.own || len(tags) > 0 {
 		return nil
 	}
@@ -142,9 +148,9 @@ func (s *setup) settleTag(ctx context.Context, b *bucket) error {
 	if err != nil {
 		return err
 	}
-	wanted := map[string]string{"Tags." + Tag: TagValue}
+	wanted := map[string]string{"Tags." + Tag: b.tag}
 	return s.settle(b.resource, "tags", compareSettings(wanted, map[string]string{"Tags." + Tag: all[Tag]}), func() error {
-		all[Tag] = TagValue
+		all[Tag] = b.tag
 		set := &types.Tagging{}
 		for _, key := range slices.Sorted(maps.Keys(all)) { // those of others too: what is put is all that there is
 			set.TagSet = append(set.TagSet, types.Tag{Key: aws.String(key), Value: aws.String(all[key])})

@@ -1,16 +1,20 @@
 package awssetup
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
 // Difference is a setting that is not as it must be.
 type Difference struct {
-	Setting  string // as the API spells it: CacheBehaviors.Items[0].Compress
+	Setting  string // as the API spells it: CacheBehaviors.Items[segments/*].Compress
 	Is, Want string
 }
 
@@ -48,8 +52,9 @@ func walk(at string, v reflect.Value, settings map[string]string) {
 			settings[at] = strings.TrimSpace(v.Elem().String()) // an empty one is given
 		}
 	case reflect.Struct:
+		named := v.FieldByName("Items").IsValid() && nameField(v.FieldByName("Items")) != ""
 		for i := range v.NumField() {
-			if f := v.Type().Field(i); f.IsExported() {
+			if f := v.Type().Field(i); f.IsExported() && (!named || f.Name != "Quantity") { // others may have added some
 				walk(strings.TrimPrefix(at+"."+f.Name, "."), v.Field(i), settings)
 			}
 		}
@@ -64,7 +69,8 @@ func walk(at string, v reflect.Value, settings map[string]string) {
 			return
 		}
 		for i := range v.Len() {
-			walk(fmt.Sprintf("%s[%d]", at, i), v.Index(i), settings)
+			name := cmp.Or(nameOf(v, i), strconv.Itoa(i))
+			walk(fmt.Sprintf("%s[%s]", at, name), v.Index(i), settings)
 		}
 	case reflect.String:
 		if text := v.String(); text != "" { // as an enumeration is that is not given
@@ -75,9 +81,48 @@ func walk(at string, v reflect.Value, settings map[string]string) {
 	}
 }
 
-// overlay puts what from gives over what into has. Lists of as many items are gone
-// through item by item, so that what others have added to one stays; a list that
-// tells its length is given, even if it is empty.
+// nameField is the field that the items of a list are told apart by, whatever their
+// order: origins by Id, cache behaviors by PathPattern. It is empty for other lists.
+func nameField(list reflect.Value) string {
+	if item := list.Type().Elem(); item.Kind() == reflect.Struct {
+		for _, name := range []string{"PathPattern", "Id"} {
+			if f, ok := item.FieldByName(name); ok && f.Type == reflect.TypeFor[*string]() {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// nameOf is the name of an item, empty if it has none.
+func nameOf(list reflect.Value, i int) string {
+	if field := nameField(list); field != "" {
+		return aws.ToString(list.Index(i).FieldByName(field).Interface().(*string))
+	}
+	return ""
+}
+
+// merge puts the items of a list over those of the same name, and keeps the others.
+// What is missing comes first: the first behavior whose pattern fits counts.
+func merge(into, from reflect.Value) {
+	missing := reflect.MakeSlice(from.Type(), 0, from.Len())
+	for i := range from.Len() {
+		at := 0
+		for at < into.Len() && nameOf(into, at) != nameOf(from, i) {
+			at++
+		}
+		if at < into.Len() {
+			overlay(into.Index(at), from.Index(i))
+		} else {
+			missing = reflect.Append(missing, from.Index(i))
+		}
+	}
+	into.Set(reflect.AppendSlice(missing, into))
+}
+
+// overlay puts what from gives over what into has. Items with names are merged. Other
+// lists of as many items are gone through item by item, so that what others have
+// added to one stays; a list that tells its length is given, even if it is empty.
 func overlay(into, from reflect.Value) {
 	switch from.Kind() {
 	case reflect.Pointer:
@@ -91,7 +136,12 @@ func overlay(into, from reflect.Value) {
 			into.Elem().Set(from.Elem())
 		}
 	case reflect.Struct:
-		length := from.FieldByName("Quantity")
+		length, items := from.FieldByName("Quantity"), from.FieldByName("Items")
+		if items.IsValid() && nameField(items) != "" {
+			merge(into.FieldByName("Items"), items)
+			into.FieldByName("Quantity").Set(reflect.ValueOf(aws.Int32(int32(into.FieldByName("Items").Len()))))
+			return
+		}
 		for i := range from.NumField() {
 			switch f := from.Type().Field(i); {
 			case f.Name == "Items" && length.IsValid() && !length.IsNil() && from.Field(i).Len() == 0:

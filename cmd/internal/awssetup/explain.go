@@ -33,6 +33,18 @@ func (e *takenError) Hint() string {
 	return "choose another name: those of buckets are taken by all the world; if it is yours, allow s3:ListBucket on it"
 }
 
+// otherError says that something is qsync's, for another bucket or purpose.
+type otherError struct{ is, wanted string }
+
+func (e *otherError) Error() string {
+	return fmt.Sprintf("it is qsync's already, as %q and not as %q", e.is, e.wanted)
+}
+
+// Hint says what to do.
+func (e *otherError) Hint() string {
+	return "name another one in the configuration; --adopt takes this one away from what it was for"
+}
+
 // regionError says that a bucket is somewhere else.
 type regionError struct{ region string }
 
@@ -81,6 +93,8 @@ func explain(err error) error {
 		e.hint = "only Amazon has all that is needed; this store has not"
 	case "CNAMEAlreadyExists":
 		e.hint = "take the name out of the other distribution first, or choose another alias"
+	case "InvalidViewerCertificate":
+		e.hint = "the certificate must be valid for all host names that the distribution has"
 	case "DistributionAlreadyExists":
 		e.hint = "setup has made it before, and its comment was changed: write its identifier as distribution: into the configuration"
 	case "PreconditionFailed", "InvalidIfMatchVersion":

@@ -14,9 +14,7 @@ type part struct {
 	id     string // empty if there is none
 	config any    // as it is
 	create func() (id string, err error)
-	// update is given the tag of what is there. It is nil for what cannot be changed.
-	update func(etag *string) error
-	etag   func() (*string, error)
+	change func() error // nil for what cannot be changed
 }
 
 // settlePart makes or changes a part and returns its identifier.
@@ -31,7 +29,7 @@ func (s *setup) settlePart(name string, wanted any, p *part) (string, error) {
 		return p.id, err
 	}
 	differences := compare(wanted, p.config)
-	if p.update == nil {
+	if p.change == nil {
 		for _, d := range differences {
 			r.wrong++
 			s.left(r, d, "CloudFront lets nobody change it")
@@ -39,13 +37,7 @@ func (s *setup) settlePart(name string, wanted any, p *part) (string, error) {
 		s.done(r)
 		return p.id, nil
 	}
-	err := s.settle(r, "its configuration", differences, func() error {
-		tag, err := p.etag()
-		if err != nil {
-			return err
-		}
-		return p.update(tag)
-	})
+	err := s.settle(r, "its configuration", differences, p.change)
 	if err == nil {
 		s.done(r)
 	}
@@ -74,17 +66,21 @@ func (s *setup) settleAccessControl(ctx context.Context) (string, error) {
 		}
 		return aws.ToString(out.OriginAccessControl.Id), nil
 	}
-	p.etag = func() (*string, error) {
-		out, err := s.cloudFront.GetOriginAccessControl(ctx, &cloudfront.GetOriginAccessControlInput{Id: &p.id})
-		if err != nil {
-			return nil, err
-		}
-		return out.ETag, nil
+	v := versioned[types.OriginAccessControlConfig]{
+		read: func() (*types.OriginAccessControlConfig, *string, error) {
+			out, err := s.cloudFront.GetOriginAccessControl(ctx, &cloudfront.GetOriginAccessControlInput{Id: &p.id})
+			if err != nil {
+				return nil, nil, err
+			}
+			return out.OriginAccessControl.OriginAccessControlConfig, out.ETag, nil
+		},
+		want: always(wanted),
+		update: func(to *types.OriginAccessControlConfig, etag *string) error {
+			_, err := s.cloudFront.UpdateOriginAccessControl(ctx, &cloudfront.UpdateOriginAccessControlInput{Id: &p.id, IfMatch: etag, OriginAccessControlConfig: to})
+			return err
+		},
 	}
-	p.update = func(etag *string) error {
-		_, err := s.cloudFront.UpdateOriginAccessControl(ctx, &cloudfront.UpdateOriginAccessControlInput{Id: &p.id, IfMatch: etag, OriginAccessControlConfig: wanted})
-		return err
-	}
+	p.change = v.change
 	return s.settlePart(name, wanted, p)
 }
 
@@ -110,17 +106,21 @@ func (s *setup) settleCachePolicy(ctx context.Context, wanted *types.CachePolicy
 		}
 		return aws.ToString(out.CachePolicy.Id), nil
 	}
-	p.etag = func() (*string, error) {
-		out, err := s.cloudFront.GetCachePolicy(ctx, &cloudfront.GetCachePolicyInput{Id: &p.id})
-		if err != nil {
-			return nil, err
-		}
-		return out.ETag, nil
+	v := versioned[types.CachePolicyConfig]{
+		read: func() (*types.CachePolicyConfig, *string, error) {
+			out, err := s.cloudFront.GetCachePolicy(ctx, &cloudfront.GetCachePolicyInput{Id: &p.id})
+			if err != nil {
+				return nil, nil, err
+			}
+			return out.CachePolicy.CachePolicyConfig, out.ETag, nil
+		},
+		want: always(wanted),
+		update: func(to *types.CachePolicyConfig, etag *string) error {
+			_, err := s.cloudFront.UpdateCachePolicy(ctx, &cloudfront.UpdateCachePolicyInput{Id: &p.id, IfMatch: etag, CachePolicyConfig: to})
+			return err
+		},
 	}
-	p.update = func(etag *string) error {
-		_, err := s.cloudFront.UpdateCachePolicy(ctx, &cloudfront.UpdateCachePolicyInput{Id: &p.id, IfMatch: etag, CachePolicyConfig: wanted})
-		return err
-	}
+	p.change = v.change
 	return s.settlePart(name, wanted, p)
 }
 
@@ -148,19 +148,21 @@ func (s *setup) settleResponseHeaders(ctx context.Context) (string, error) {
 		}
 		return aws.ToString(out.ResponseHeadersPolicy.Id), nil
 	}
-	p.etag = func() (*string, error) {
-		out, err := s.cloudFront.GetResponseHeadersPolicy(ctx, &cloudfront.GetResponseHeadersPolicyInput{Id: &p.id})
-		if err != nil {
-			return nil, err
-		}
-		return out.ETag, nil
+	v := versioned[types.ResponseHeadersPolicyConfig]{
+		read: func() (*types.ResponseHeadersPolicyConfig, *string, error) {
+			out, err := s.cloudFront.GetResponseHeadersPolicy(ctx, &cloudfront.GetResponseHeadersPolicyInput{Id: &p.id})
+			if err != nil {
+				return nil, nil, err
+			}
+			return out.ResponseHeadersPolicy.ResponseHeadersPolicyConfig, out.ETag, nil
+		},
+		want: always(wanted),
+		update: func(to *types.ResponseHeadersPolicyConfig, etag *string) error {
+			_, err := s.cloudFront.UpdateResponseHeadersPolicy(ctx, &cloudfront.UpdateResponseHeadersPolicyInput{Id: &p.id, IfMatch: etag, ResponseHeadersPolicyConfig: to})
+			return err
+		},
 	}
-	p.update = func(etag *string) error {
-		_, err := s.cloudFront.UpdateResponseHeadersPolicy(ctx, &cloudfront.UpdateResponseHeadersPolicyInput{
-			Id: &p.id, IfMatch: etag, ResponseHeadersPolicyConfig: wanted,
-		})
-		return err
-	}
+	p.change = v.change
 	return s.settlePart(name, wanted, p)
 }
 
@@ -207,6 +209,11 @@ func (s *setup) settlePublicKey(ctx context.Context) (string, error) {
 
 func (s *setup) settleKeyGroup(ctx context.Context, key string) (string, error) {
 	wanted, name := s.keyGroup(key), "key group "+s.name()
+	want := func(is *types.KeyGroupConfig) *types.KeyGroupConfig {
+		with := s.keyGroup(key)
+		with.Items = union(is.Items, key) // others are added where keys are replaced
+		return with
+	}
 	p := &part{}
 	for marker, more := (*string)(nil), true; more; more = marker != nil {
 		page, err := s.cloudFront.ListKeyGroups(ctx, &cloudfront.ListKeyGroupsInput{Marker: marker})
@@ -216,6 +223,7 @@ func (s *setup) settleKeyGroup(ctx context.Context, key string) (string, error) 
 		for _, i := range page.KeyGroupList.Items {
 			if c := i.KeyGroup; aws.ToString(c.KeyGroupConfig.Name) == s.name() {
 				p.id, p.config = aws.ToString(c.Id), c.KeyGroupConfig
+				wanted = want(c.KeyGroupConfig)
 			}
 		}
 		marker = page.KeyGroupList.NextMarker
@@ -227,16 +235,20 @@ func (s *setup) settleKeyGroup(ctx context.Context, key string) (string, error) 
 		}
 		return aws.ToString(out.KeyGroup.Id), nil
 	}
-	p.etag = func() (*string, error) {
-		out, err := s.cloudFront.GetKeyGroup(ctx, &cloudfront.GetKeyGroupInput{Id: &p.id})
-		if err != nil {
-			return nil, err
-		}
-		return out.ETag, nil
+	v := versioned[types.KeyGroupConfig]{
+		read: func() (*types.KeyGroupConfig, *string, error) {
+			out, err := s.cloudFront.GetKeyGroup(ctx, &cloudfront.GetKeyGroupInput{Id: &p.id})
+			if err != nil {
+				return nil, nil, err
+			}
+			return out.KeyGroup.KeyGroupConfig, out.ETag, nil
+		},
+		want: want,
+		update: func(to *types.KeyGroupConfig, etag *string) error {
+			_, err := s.cloudFront.UpdateKeyGroup(ctx, &cloudfront.UpdateKeyGroupInput{Id: &p.id, IfMatch: etag, KeyGroupConfig: to})
+			return err
+		},
 	}
-	p.update = func(etag *string) error {
-		_, err := s.cloudFront.UpdateKeyGroup(ctx, &cloudfront.UpdateKeyGroupInput{Id: &p.id, IfMatch: etag, KeyGroupConfig: wanted})
-		return err
-	}
+	p.change = v.change
 	return s.settlePart(name, wanted, p)
 }

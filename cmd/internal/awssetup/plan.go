@@ -5,8 +5,11 @@
 // What there has to be is a Plan. From it follow the inputs of API calls, each with
 // exactly the settings that matter. Run reads what is there, compares setting by
 // setting, says each difference, and makes the missing and changes the wrong. It
-// deletes nothing, and changes nothing but its own: buckets that bear its tag or are
-// new, a distribution that bears its comment or tag, and what is named qsync-BUCKET.
+// deletes nothing, not even what others have added to a list of its own, such as
+// behaviors and keys; the statements of its own in a policy it replaces. It changes
+// nothing but its own: buckets that bear their tag or are
+// new, a distribution that bears the comment or tag of its bucket, and what is named
+// qsync-BUCKET. What bears the mark of another bucket or purpose is refused.
 // All that it does can be done again: a run that was cut off is finished by the next.
 //
 // A bucket whose readers pay must never be open while its owner would pay, so that
@@ -35,12 +38,14 @@ type Plan struct {
 	// PriceClass is 100, 200 or all: how many of its places CloudFront serves from.
 	// Empty leaves it as it is, and is 100 for a new distribution.
 	PriceClass string
-	// Alias is another host name of the distribution, and Certificate the ARN of its
-	// certificate. Both are empty or none; empty leaves what there is.
+	// Alias is another host name of the distribution, beside those it has, and
+	// Certificate the ARN of its certificate. Both are empty or none; empty leaves what there is.
 	Alias, Certificate string
 	// PublicKey in PEM makes the distribution serve only what is signed with its
-	// private half. Empty: everybody may read.
+	// private half. Empty leaves who may read as it is; everybody may read a new one.
 	PublicKey string
+	// Public opens a distribution that was not.
+	Public bool
 }
 
 // Bucket is a bucket, which is qsync's alone.
@@ -50,11 +55,12 @@ type Bucket struct {
 	Prefix string // that all keys begin with; without a slash at its ends
 }
 
-// Tag marks what this package has made.
-const (
-	Tag      = "qsync"
-	TagValue = "setup"
-)
+// Tag marks what this package has made, and says for which bucket and what it is for:
+// cdn:NAME or raw:NAME.
+const Tag = "qsync"
+
+func cdnTag(b *Bucket) string { return "cdn:" + b.Name }
+func rawTag(b *Bucket) string { return "raw:" + b.Name }
 
 // bucketName is narrower than Amazon's rule: names with dots do not go with TLS, and
 // the names of CloudFront's policies have none.
@@ -96,7 +102,9 @@ func (p *Plan) Check() error {
 		return fmt.Errorf("certificate %.120q: want the ARN of one of ACM in us-east-1, where CloudFront takes them from", p.Certificate)
 	case p.PublicKey != "" && !strings.HasPrefix(p.PublicKey, "-----BEGIN PUBLIC KEY-----\n"):
 		return errors.New("the public key is not one in PEM: openssl rsa -pubout writes it")
-	case p.CDN == nil && (p.Distribution != "" || p.PriceClass != "" || p.Alias != "" || p.PublicKey != ""):
+	case p.PublicKey != "" && p.Public:
+		return errors.New("a distribution with a public key is not public")
+	case p.CDN == nil && (p.Distribution != "" || p.PriceClass != "" || p.Alias != "" || p.PublicKey != "" || p.Public):
 		return errors.New("there is no bucket that a distribution could stand before")
 	}
 	return nil
@@ -109,8 +117,10 @@ func (p *Plan) priceClass() string {
 // name is that of everything at CloudFront that has one.
 func (p *Plan) name() string { return "qsync-" + p.CDN.Name }
 
+const commentPrefix = "qsync: "
+
 // comment is by which the distribution is found again.
-func (p *Plan) comment() string { return "qsync: " + p.CDN.Name }
+func (p *Plan) comment() string { return commentPrefix + p.CDN.Name }
 
 // below is a key of the CDN's bucket, or a pattern of keys.
 func (b *Bucket) below(key string) string {

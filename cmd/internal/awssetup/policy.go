@@ -68,7 +68,7 @@ func (p *Plan) AgentPolicy(distributionARN string) string {
 		}
 	}
 	d := document{policyVersion, []statement{
-		{Sid: "QsyncBuckets", Effect: "Allow", Action: []string{"s3:ListBucket", "s3:ListBucketMultipartUploads"}, Resource: buckets},
+		{Sid: "QsyncBuckets", Effect: "Allow", Action: []string{"s3:GetBucketRequestPayment", "s3:ListBucket", "s3:ListBucketMultipartUploads"}, Resource: buckets},
 		{Sid: "QsyncObjects", Effect: "Allow", Resource: objects,
 			Action: []string{"s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject"}},
 	}}

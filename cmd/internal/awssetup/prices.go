@@ -22,15 +22,14 @@ type tier struct {
 type region struct {
 	storage []tier  // for a month
 	puts    float64 // for 1,000 writes
-	gets    float64 // for 1,000 reads
 }
 
 // Of other regions nothing is known here; most are a little dearer.
 var (
-	cheapest = region{[]tier{{50 << 10, 0.023}, {500 << 10, 0.022}, {math.Inf(1), 0.021}}, 0.005, 0.0004}
+	cheapest = region{[]tier{{50 << 10, 0.023}, {500 << 10, 0.022}, {math.Inf(1), 0.021}}, 0.005}
 	regions  = map[string]region{
 		"us-east-1": cheapest, "us-east-2": cheapest, "us-west-2": cheapest, "eu-west-1": cheapest,
-		"eu-central-1": {[]tier{{50 << 10, 0.0245}, {500 << 10, 0.0235}, {math.Inf(1), 0.0225}}, 0.0054, 0.00043},
+		"eu-central-1": {[]tier{{50 << 10, 0.0245}, {500 << 10, 0.0235}, {math.Inf(1), 0.0225}}, 0.0054},
 	}
 )
 

@@ -29,6 +29,7 @@ const (
 	Created  Action = "created" // one that was missing
 	Changed  Action = "changed" // a setting that was wrong
 	Left     Action = "left"    // a setting that stays wrong: it is that of others, or cannot be changed
+	Skipped  Action = "skipped" // a bucket that no plan is made for, as whoever makes the plan reports
 )
 
 // Finding is a resource that is well or was made, or a setting that is not as it
@@ -37,7 +38,7 @@ type Finding struct {
 	Resource string // like bucket polka-cdn
 	Difference
 	Action Action
-	Why    string // of Left
+	Why    string // of Left and Skipped; of Changed what it means, if its name does not say
 }
 
 // Result is what there is in the end. In a dry run what is to be made has no names
@@ -47,6 +48,7 @@ type Result struct {
 	ARN          string // of it
 	Domain       string // under cloudfront.net
 	KeyPairID    string // of the public key
+	Private      bool   // it serves those only who are let in
 	Created      int    // resources
 	Changed      int    // settings
 	Left         int    // settings that are not as they must be
@@ -130,9 +132,17 @@ func (s *setup) settle(r *resource, what string, differences []Difference, chang
 	}
 	for _, d := range differences {
 		s.result.Changed++
-		s.Report(Finding{Resource: r.name, Difference: d, Action: Changed})
+		s.Report(Finding{Resource: r.name, Difference: d, Action: Changed, Why: meaning(d)})
 	}
 	return nil
+}
+
+// meaning is what a change of a setting means that nobody must overlook.
+func meaning(d Difference) string {
+	if d.Setting != "DefaultCacheBehavior.TrustedKeyGroups.Enabled" {
+		return ""
+	}
+	return map[string]string{"false": "then everybody may read", "true": "then those only may read who are let in"}[d.Want]
 }
 
 // make makes a resource that is missing, and reports it.

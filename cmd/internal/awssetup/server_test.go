@@ -37,7 +37,7 @@ func TestServer(t *testing.T) {
 	settle := func() (*bucket, []Finding) {
 		t.Helper()
 		findings = nil
-		b := &bucket{&resource{name: "bucket polka-raw"}, s.Raw}
+		b := &bucket{&resource{name: "bucket polka-raw"}, s.Raw, rawTag(s.Raw)}
 		for _, step := range []func() error{
 			func() error { return s.findBucket(t.Context(), b) },
 			func() error { return s.settleTag(t.Context(), b) },

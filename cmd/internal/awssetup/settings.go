@@ -135,19 +135,17 @@ func (p *Plan) distribution(with parts, isNew bool) *types.DistributionConfig {
 		Enabled:           aws.Bool(true),
 		DefaultRootObject: aws.String(p.CDN.below(manifest.CatalogKey)),
 		HttpVersion:       types.HttpVersionHttp2and3,
-		// A signature for some addresses knows those of IPv4 only.
-		IsIPV6Enabled: aws.Bool(p.PublicKey == ""),
 		Origins: &types.Origins{Quantity: aws.Int32(1), Items: []types.Origin{{
 			Id:                    aws.String(originID),
 			DomainName:            aws.String(p.CDN.Name + ".s3." + p.CDN.Region + ".amazonaws.com"),
 			OriginAccessControlId: aws.String(with.accessControl),
 			S3OriginConfig:        &types.S3OriginConfig{OriginAccessIdentity: aws.String("")},
 		}}},
-		DefaultCacheBehavior: p.behavior(with, with.mutable),
+		DefaultCacheBehavior: p.behavior(with, with.mutable, isNew),
 		CacheBehaviors:       &types.CacheBehaviors{},
 	}
 	for _, prefix := range []string{"segments/*", "indexes/*", "manifests/*"} {
-		b := p.behavior(with, with.immutable)
+		b := p.behavior(with, with.immutable, isNew)
 		d.CacheBehaviors.Items = append(d.CacheBehaviors.Items, types.CacheBehavior{
 			PathPattern:    aws.String(p.CDN.below(prefix)),
 			TargetOriginId: b.TargetOriginId, ViewerProtocolPolicy: b.ViewerProtocolPolicy, AllowedMethods: b.AllowedMethods, Compress: b.Compress,
@@ -155,6 +153,10 @@ func (p *Plan) distribution(with parts, isNew bool) *types.DistributionConfig {
 		})
 	}
 	d.CacheBehaviors.Quantity = aws.Int32(int32(len(d.CacheBehaviors.Items)))
+	if b := d.DefaultCacheBehavior; b.TrustedKeyGroups != nil {
+		// A signature for some addresses knows those of IPv4 only.
+		d.IsIPV6Enabled = aws.Bool(!*b.TrustedKeyGroups.Enabled)
+	}
 	if isNew || p.PriceClass != "" {
 		d.PriceClass = types.PriceClass(p.priceClass())
 	}
@@ -169,9 +171,9 @@ func (p *Plan) distribution(with parts, isNew bool) *types.DistributionConfig {
 }
 
 // behavior is how objects of a cache policy are served: as they are, by https.
-func (p *Plan) behavior(with parts, cachePolicy string) *types.DefaultCacheBehavior {
+func (p *Plan) behavior(with parts, cachePolicy string, isNew bool) *types.DefaultCacheBehavior {
 	methods := []types.Method{types.MethodGet, types.MethodHead}
-	b := &types.DefaultCacheBehavior{
+	return &types.DefaultCacheBehavior{
 		TargetOriginId:       aws.String(originID),
 		ViewerProtocolPolicy: types.ViewerProtocolPolicyRedirectToHttps,
 		AllowedMethods: &types.AllowedMethods{Quantity: aws.Int32(2), Items: methods,
@@ -179,12 +181,20 @@ func (p *Plan) behavior(with parts, cachePolicy string) *types.DefaultCacheBehav
 		Compress:                aws.Bool(false),
 		CachePolicyId:           aws.String(cachePolicy),
 		ResponseHeadersPolicyId: aws.String(with.headers),
-		TrustedKeyGroups:        &types.TrustedKeyGroups{Enabled: aws.Bool(false), Quantity: aws.Int32(0)},
+		TrustedKeyGroups:        p.readers(with.keyGroup, isNew),
 	}
-	if p.PublicKey != "" {
-		b.TrustedKeyGroups = &types.TrustedKeyGroups{Enabled: aws.Bool(true), Quantity: aws.Int32(1), Items: []string{with.keyGroup}}
+}
+
+// readers are those who may read. Nil leaves them as they are: a private distribution
+// must not become public because the plan does not say.
+func (p *Plan) readers(keyGroup string, isNew bool) *types.TrustedKeyGroups {
+	switch {
+	case p.PublicKey != "":
+		return &types.TrustedKeyGroups{Enabled: aws.Bool(true), Quantity: aws.Int32(1), Items: []string{keyGroup}}
+	case isNew || p.Public:
+		return &types.TrustedKeyGroups{Enabled: aws.Bool(false), Quantity: aws.Int32(0)}
 	}
-	return b
+	return nil
 }
 
 // URL is where those who fetch read, given a host name of the distribution.

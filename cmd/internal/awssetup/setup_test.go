@@ -126,7 +126,7 @@ func TestNothingThere(t *testing.T) {
 				t.Errorf("%+v, foretold %+v", got.Result, foretold.Result)
 			}
 			if p.CDN != nil && (!strings.HasPrefix(got.Distribution, "E") || got.ARN != "arn:aws:cloudfront::123456789012:distribution/"+got.Distribution ||
-				got.Domain != strings.ToLower(got.Distribution)+".cloudfront.net" || (p.PublicKey != "") != strings.HasPrefix(got.KeyPairID, "K")) {
+				got.Domain != strings.ToLower(got.Distribution)+".cloudfront.net" || (p.PublicKey != "") != strings.HasPrefix(got.KeyPairID, "K") || (p.PublicKey != "") != got.Private) {
 				t.Errorf("%+v", got.Result)
 			}
 			made := state(a, "polka-cdn", "polka-raw")
@@ -181,13 +181,40 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// TestAnswersLost: each request that changes something happens, its answer is lost,
+// and Amazon's library sends it again.
+func TestAnswersLost(t *testing.T) {
+	a := awstest.New(t)
+	mustRun(t, fullPlan(), Options{})
+	want := state(a, "polka-cdn", "polka-raw")
+
+	a = awstest.New(t)
+	lost := map[string]bool{}
+	f := &awstest.Fault{Applied: true, Passing: true, Code: "ServiceUnavailable"}
+	f.Hits = func(r awstest.Request, _ int) bool {
+		first := !r.Read() && !lost[r.String()]
+		lost[r.String()] = true
+		return first
+	}
+	a.Break(f)
+	if got := run(t, fullPlan(), Options{}); got.err != nil || got.Left > 0 || f.Hit() == "" {
+		t.Errorf("%v, %+v", got.err, got.Result)
+	}
+	if diff := cmp.Diff(want, state(a, "polka-cdn", "polka-raw")); diff != "" {
+		t.Errorf("(-want +is):\n%s", diff)
+	}
+	if exposed := a.Exposed(); exposed != nil {
+		t.Errorf("open at the owner's cost: %s", exposed)
+	}
+}
+
 // TestTurnedRound: a bucket whose readers paid becomes one that is private, and the
 // other way round. On no way is it open at its owner's cost.
 func TestTurnedRound(t *testing.T) {
 	a := awstest.New(t)
 	b := &Bucket{Name: "polka", Region: "us-east-1"}
 	for _, p := range []*Plan{{Raw: b}, {CDN: b}, {Raw: b}, {CDN: b}} {
-		mustRun(t, p, Options{})
+		mustRun(t, p, Options{Adopt: true})
 		policy := a.Bucket("polka").Settings["policy"]
 		if private := !strings.Contains(policy, `"AWS":"*"`); private != (p.CDN != nil) {
 			t.Errorf("%+v: the policy is %s", p, policy)
@@ -257,6 +284,7 @@ func TestPlanCheck(t *testing.T) {
 		{func(p *Plan) { p.Certificate = "" }, "an alias needs a certificate"},
 		{func(p *Plan) { p.Certificate = strings.Replace(p.Certificate, "us-east-1", "eu-central-1", 1) }, "ACM in us-east-1"},
 		{func(p *Plan) { p.PublicKey = "x" }, "openssl rsa -pubout"},
+		{func(p *Plan) { p.Public = true }, "is not public"},
 		{func(p *Plan) { p.CDN = nil }, "there is no bucket that a distribution"},
 	} {
 		p := fullPlan()

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -214,6 +215,52 @@ func wantError(t *testing.T, name string, err error, says, hint string) {
 	var advice interface{ Hint() string }
 	if hint != "" && (!errors.As(err, &advice) || !strings.Contains(advice.Hint(), hint)) {
 		t.Errorf("%s: %v: want the hint %q", name, err, hint)
+	}
+}
+
+// TestExpiredCookies leaves out what a browser would, and says so where the rest is of
+// no use.
+func TestExpiredCookies(t *testing.T) {
+	_, key, host := edge(t)
+	line := func(name string, expires time.Time) string {
+		return strings.Join([]string{host.Hostname(), "FALSE", "/", "TRUE", fmt.Sprint(expires.Unix()), name, "x"}, "\t") + "\n"
+	}
+	set := func(until time.Time) string {
+		cookies, err := key.Cookies(host, until, netip.Prefix{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text bytes.Buffer
+		if err := WriteCookies(&text, cookies); err != nil {
+			t.Fatal(err)
+		}
+		return text.String()
+	}
+	now := time.Now()
+	past, future := now.Add(-time.Hour), now.Add(time.Hour)
+	for name, c := range map[string]struct {
+		file  string
+		found int // 0: they have expired
+	}{
+		"a good set":                          {set(future), 3},
+		"a good set and another, expired one": {set(future) + line("session", past), 3},
+		"the other one first":                 {line("session", past) + set(future), 3},
+		"an expired set and another good one": {set(past) + line("session", future), 0},
+		"an expired set and a good one":       {set(past) + set(future), 3},
+		"one that has expired":                {line("session", past), 0},
+		"part of a set":                       {strings.ReplaceAll(set(past), fmt.Sprint(past.Unix()), "0") + line("session", future), 0},
+	} {
+		read, err := ReadCookies(writeFile(t, c.file, 0o600))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		found, err := read.For(host, now)
+		if c.found == 0 {
+			wantError(t, name, err, "have expired at "+past.UTC().Format(time.RFC3339), "ask the publisher")
+		} else if err != nil || len(found) != c.found {
+			t.Errorf("%s: %d cookies, %v", name, len(found), err)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -143,22 +144,32 @@ func policyEnd(c *http.Cookie) time.Time {
 // AnyHost reports whether the file does not say which host its cookies are for.
 func (c *Cookies) AnyHost() bool { return c.anyHost }
 
-// For are the cookies that belong to a URL, nil if none do. Error: they have
-// expired.
+// For are the cookies that belong to a URL, nil if none do. Those that have expired are
+// left out, as by a browser. Error: that leaves none, or not all that CloudFront wants.
 func (c *Cookies) For(u *url.URL, now time.Time) ([]*http.Cookie, error) {
-	var found []*http.Cookie
+	var found, expired []*http.Cookie
 	for _, cookie := range c.list {
-		if !c.anyHost && !belongs(cookie, u) {
-			continue
+		switch {
+		case !c.anyHost && !belongs(cookie, u):
+		case !cookie.Expires.IsZero() && !cookie.Expires.After(now):
+			expired = append(expired, cookie)
+		default:
+			found = append(found, cookie)
 		}
-		if !cookie.Expires.IsZero() && !cookie.Expires.After(now) {
+	}
+	for _, cookie := range expired {
+		again := slices.ContainsFunc(found, func(f *http.Cookie) bool { return f.Name == cookie.Name })
+		if len(found) == 0 || strings.HasPrefix(cookie.Name, cloudFrontPrefix) && !again {
 			return nil, term.WithHint(fmt.Errorf("the cookies for %s in %s have expired at %s", u.Hostname(), c.file, cookie.Expires.UTC().Format(time.RFC3339)),
 				"ask the publisher for new ones")
 		}
-		found = append(found, cookie)
 	}
 	return found, nil
 }
+
+// cloudFrontPrefix is what the names of CloudFront's cookies begin with. They are of
+// use together only.
+const cloudFrontPrefix = "CloudFront-"
 
 // belongs reports whether a cookie is for a host and all paths below a URL.
 func belongs(c *http.Cookie, u *url.URL) bool {

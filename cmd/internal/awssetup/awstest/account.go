@@ -43,13 +43,15 @@ func (r Request) Read() bool { return r.Method == http.MethodGet || r.Method == 
 // String is the request without its body.
 func (r Request) String() string { return r.Service + " " + r.Method + " " + r.Path }
 
-// Fault lets a request fail for good.
+// Fault lets a request fail.
 type Fault struct {
 	// Hits reports whether it is this one, the nth from 1 on.
 	Hits func(r Request, nth int) bool
 	// Applied says that it happens, and only its answer is lost.
 	Applied bool
 	Code    string // of the answer; empty is Interrupted
+	// Passing says that it may be tried again, as Amazon's libraries do.
+	Passing bool
 
 	count int
 	hit   string
@@ -131,6 +133,9 @@ func (a *Account) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			code, status := f.Code, http.StatusForbidden
 			if code == "" {
 				code, status = "Interrupted", http.StatusBadRequest
+			}
+			if f.Passing {
+				status = http.StatusServiceUnavailable
 			}
 			if req.Service == "CloudFront" {
 				(&cloudfronttest.Error{Status: status, Code: code, Message: "injected"}).Write(w)
