@@ -3,6 +3,7 @@ package ipfs
 import (
 	"context"
 	"log/slog"
+	"slices"
 
 	golog "github.com/ipfs/go-log/v2"
 	"github.com/libp2p/go-libp2p/gologshim"
@@ -47,7 +48,7 @@ type libraryCore struct {
 func (libraryCore) Enabled(level zapcore.Level) bool { return level >= zapcore.ErrorLevel }
 
 func (c libraryCore) With(fields []zapcore.Field) zapcore.Core {
-	return libraryCore{c.log, append(c.fields[:len(c.fields):len(c.fields)], fields...)}
+	return libraryCore{c.log, append(slices.Clip(c.fields), fields...)}
 }
 
 func (c libraryCore) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
@@ -59,7 +60,7 @@ func (c libraryCore) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapc
 
 func (c libraryCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	values := zapcore.NewMapObjectEncoder()
-	for _, f := range append(c.fields[:len(c.fields):len(c.fields)], fields...) {
+	for _, f := range append(slices.Clip(c.fields), fields...) {
 		f.AddTo(values)
 	}
 	attrs := []any{"library", e.LoggerName, "message", e.Message}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -322,9 +323,7 @@ func TestSite(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string][]byte{manifest.IndexKey(v.manifest.Index.Digest): v.object}
-	for key, body := range small {
-		want[key] = body
-	}
+	maps.Copy(want, small)
 	eachSegment(v.index, func(d manifest.Digest, _ int64) { want[manifest.SegmentKey(d)] = s.object(manifest.SegmentKey(d)) })
 	for path, body := range v.raw {
 		want["raw/"+path] = body

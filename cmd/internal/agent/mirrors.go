@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -127,5 +128,5 @@ func (m *mirroring) keep(ctx context.Context, channel string) error {
 		}
 	}
 	// Meanwhile there may be something newer.
-	return m.mirror.Forget(ctx, channel, append(versions[:len(versions):len(versions)], m.wanted(channel)...))
+	return m.mirror.Forget(ctx, channel, append(slices.Clip(versions), m.wanted(channel)...))
 }
