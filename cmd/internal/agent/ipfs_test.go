@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -183,57 +184,66 @@ func TestOnIPFS(t *testing.T) {
 	a.stop()
 }
 
-// TestMirrors: a Kubo is sent each new version, and a pinning service fetches it from the
-// agent's node; what the channel does not keep is dropped by both, and the status says so.
-func TestMirrors(t *testing.T) {
+// TestKubo: a Kubo is sent each new version; what the channel does not keep is dropped, and
+// the status says how it is.
+func TestKubo(t *testing.T) {
+	node := kubo.NewSwarm().Start(t, kubo.Options{})
+	a := newOnIPFS(t, `, kubo: "`+node.API+`"`)
+	a.testMirror(node, mirror.Trees)
+	node.Kill()
+	a.run()
+	cfg, err := config.LoadAgent(a.file)
+	must(t, err)
+	a.wait("the status does not say that it fails", func() bool {
+		o, err := Look(t.Context(), cfg, nil)
+		must(t, err)
+		return !o.OK && strings.Contains(strings.Join(o.Problems, "\n"), node.API)
+	})
+	a.stop()
+}
+
+// TestPinningService: a service fetches each new version from the agent's node.
+func TestPinningService(t *testing.T) {
 	swarm := kubo.NewSwarm()
-	sent, fetching := swarm.Start(t, kubo.Options{}), swarm.Start(t, kubo.Options{})
-	service := ipfscluster.Start(t, fetching)
-	keys := `, swarm_key: swarm.key, kubo: "` + sent.API + `", pinning: [{name: cluster, url: "` + service.URL + `", token_file: token, trees: [raw]}]`
-	a := newOnIPFS(t, keys)
+	node := swarm.Start(t, kubo.Options{})
+	service := ipfscluster.Start(t, node)
+	a := newOnIPFS(t, `, swarm_key: swarm.key, pinning: [{name: cluster, url: "`+service.URL+`", token_file: token, trees: [raw]}]`)
 	must(t, os.WriteFile(filepath.Join(a.dir, "swarm.key"), []byte(swarm.Key), 0o600))
 	must(t, os.WriteFile(filepath.Join(a.dir, "token"), []byte(service.Token+"\n"), 0o600))
+	a.testMirror(node, []mirror.Tree{mirror.Raw})
+}
+
+// testMirror publishes two versions, of which the mirror is to keep the second in a node.
+func (a *onIPFS) testMirror(node *kubo.Node, trees []mirror.Tree) {
+	t := a.t
+	t.Helper()
+	pinned := func(v *publish.Live) (all, any bool) {
+		pins, all := node.Pins(t), true
+		for tree, root := range map[mirror.Tree]string{mirror.Raw: v.Manifest.IPFS.Raw, mirror.Zstd: v.Manifest.IPFS.Zstd} {
+			if slices.Contains(trees, tree) {
+				_, is := pins[root]
+				all, any = all && is, any || is
+			}
+		}
+		return all, any
+	}
 	first := a.publish(demo, "one\n")
 	a.run()
-	pinned := func(v *publish.Live) bool {
-		_, raw := sent.Pins(t)[v.Manifest.IPFS.Raw]
-		_, zstd := sent.Pins(t)[v.Manifest.IPFS.Zstd]
-		_, fetched := fetching.Pins(t)[v.Manifest.IPFS.Raw]
-		return raw && zstd && fetched
-	}
-	a.wait("the first version is not pinned", func() bool { return pinned(first) })
-	if got := fetching.Cat(t, first.Manifest.IPFS.Raw+"/one"); string(got) != "one\n" {
-		t.Errorf("the service has %q", got)
+	a.wait("the first version is not pinned", func() bool { all, _ := pinned(first); return all })
+	if got := node.Cat(t, first.Manifest.IPFS.Raw+"/one"); string(got) != "one\n" {
+		t.Errorf("the mirror has %q", got)
 	}
 	second := a.publish(demo, "two\n")
 	a.lookAgain()
-	a.wait("the second version is not pinned", func() bool { return pinned(second) })
-	a.wait("the first one is not dropped", func() bool {
-		_, raw := sent.Pins(t)[first.Manifest.IPFS.Raw]
-		_, fetched := fetching.Pins(t)[first.Manifest.IPFS.Raw]
-		return !raw && !fetched
-	})
+	a.wait("the second version is not pinned", func() bool { all, _ := pinned(second); return all })
+	a.wait("the first one is not dropped", func() bool { _, any := pinned(first); return !any })
 	cfg, err := config.LoadAgent(a.file)
 	must(t, err)
 	a.wait("the status is another one", func() bool {
 		o, err := Look(t.Context(), cfg, nil)
 		must(t, err)
-		for _, m := range o.Mirrors {
-			for _, p := range m.Pins {
-				if p.State != mirror.Pinned || p.Version != second.Manifest.Version {
-					return false
-				}
-			}
-		}
-		return o.OK && len(o.Mirrors) == 2 && len(o.Mirrors[0].Pins) == 2 && len(o.Mirrors[1].Pins) == 1
-	})
-	sent.Kill()
-	a.stop()
-	a.run()
-	a.wait("the status does not say that it fails", func() bool {
-		o, err := Look(t.Context(), cfg, nil)
-		must(t, err)
-		return !o.OK && strings.Contains(strings.Join(o.Problems, "\n"), sent.API)
+		return o.OK && len(o.Mirrors) == 1 && len(o.Mirrors[0].Pins) == len(trees) &&
+			!slices.ContainsFunc(o.Mirrors[0].Pins, func(p mirror.Pin) bool { return p.State != mirror.Pinned || p.Version != second.Manifest.Version })
 	})
 	a.stop()
 }
