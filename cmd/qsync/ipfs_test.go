@@ -21,70 +21,26 @@ import (
 	"github.com/qsync/qsync/manifest/unixfs"
 	"github.com/qsync/qsync/publish/dir"
 	"github.com/qsync/qsync/publish/ipfs"
+	"github.com/qsync/qsync/publish/ipfs/ipfstest"
 )
 
 // planted is a publication that is on IPFS as well.
 type planted struct {
 	*testing.T
+	*ipfstest.Published
 	tree, verifier string
 	files          map[string]string
-	manifest       *manifest.Manifest
-	index          *manifest.Index
-	view           *ipfs.View
-	site           unixfs.CID
 }
 
-// plant publishes, and adds the trees of the version to the manifest.
 func plant(t *testing.T) *planted {
 	t.Helper()
 	p := &planted{T: t}
 	p.tree, p.verifier, p.files = publishTree(t)
-	target, err := dir.New(p.tree)
+	var err error
+	p.Published, err = ipfstest.Publish(t.Context(), p.tree, "demo-files", filepath.Join(p.tree, "..", "snapshots.example.org.key"), t.TempDir())
 	check(t, err)
-	p.view, err = ipfs.OpenView(t.TempDir(), target)
-	check(t, err)
-	t.Cleanup(func() { check(t, p.view.Close()) })
-
-	policy, err := trust.NewPolicy([]string{p.verifier}, 1)
-	check(t, err)
-	head, err := policy.OpenHead(p.object(manifest.HeadKey("demo-files")), "demo-files", time.Now())
-	check(t, err)
-	p.manifest, err = manifest.ParseManifest(p.object(manifest.ManifestKey(head.Snapshots[0].Manifest)))
-	check(t, err)
-	object := p.object(manifest.IndexKey(p.manifest.Index.Digest))
-	p.index, err = manifest.ReadIndex(bytes.NewReader(object), p.manifest.Index.RawSize)
-	check(t, err)
-	p.manifest.IPFS, err = p.view.Version(t.Context(), p.index, p.manifest.Index.Digest, object)
-	check(t, err)
-	check(t, p.view.Add(t.Context(), p.index, p.manifest.Index.Digest, object))
-
-	text, err := p.manifest.Marshal()
-	check(t, err)
-	head.Sequence++
-	head.Snapshots[0].Manifest, head.Snapshots[0].Size = manifest.Sum(text), int64(len(text))
-	secret, err := os.ReadFile(filepath.Join(p.tree, "..", "snapshots.example.org.key"))
-	check(t, err)
-	signer, err := trust.NewSigner(strings.TrimSpace(string(secret)))
-	check(t, err)
-	unsigned, err := head.Marshal()
-	check(t, err)
-	signed, err := trust.Sign(unsigned, signer)
-	check(t, err)
-	small := map[string][]byte{manifest.ManifestKey(manifest.Sum(text)): text, manifest.HeadKey("demo-files"): signed}
-	for key, body := range small {
-		check(t, os.WriteFile(filepath.Join(p.tree, key), body, 0o644))
-	}
-	small[manifest.CatalogKey] = p.object(manifest.CatalogKey)
-	p.site, err = p.view.Site(t.Context(), "demo-files", small, p.manifest.IPFS)
-	check(t, err)
+	t.Cleanup(func() { check(t, p.View.Close()) })
 	return p
-}
-
-func (p *planted) object(key string) []byte {
-	p.Helper()
-	body, err := os.ReadFile(filepath.Join(p.tree, key))
-	check(p.T, err)
-	return body
 }
 
 // start starts a node of the agent's that serves blocks.
@@ -153,7 +109,7 @@ func (p *planted) withoutSegments() string {
 // TestFetchFromIPFS: the data comes from IPFS alone, the head over HTTP.
 func TestFetchFromIPFS(t *testing.T) {
 	p := plant(t)
-	n := start(t, p.view, nil)
+	n := start(t, p.View, nil)
 	head := p.withoutSegments()
 	for name, from := range map[string][]string{
 		"peer":    {"--peer", n.Addrs()[0]},
@@ -214,13 +170,13 @@ func (b lying) Get(ctx context.Context, c unixfs.CID) ([]byte, error) {
 func TestFetchFromThirds(t *testing.T) {
 	p := plant(t)
 	chunks := map[manifest.Digest]int{}
-	for i := range p.index.Files {
-		for c := range p.index.Files[i].ChunkCount() {
-			chunks[p.index.Files[i].Chunk(c)] = len(chunks)
+	for i := range p.Index.Files {
+		for c := range p.Index.Files[i].ChunkCount() {
+			chunks[p.Index.Files[i].Chunk(c)] = len(chunks)
 		}
 	}
 	third := func(n int) ipfs.Blocks {
-		return part{p.view, func(c unixfs.CID) bool { i, is := chunks[c.Digest]; return is && i%3 == n }}
+		return part{p.View, func(c unixfs.CID) bool { i, is := chunks[c.Digest]; return is && i%3 == n }}
 	}
 	dying := &mortal{Blocks: third(1)}
 	dying.left.Store(3)
@@ -264,14 +220,14 @@ func (m *mortal) Get(ctx context.Context, c unixfs.CID) ([]byte, error) {
 // TestFetchFromSites: everything comes from IPFS, by a root and by a name.
 func TestFetchFromSites(t *testing.T) {
 	p := plant(t)
-	n := start(t, p.view, nil)
-	check(t, n.PublishName(t.Context(), "demo-files", p.site, time.Minute, time.Hour))
+	n := start(t, p.View, nil)
+	check(t, n.PublishName(t.Context(), "demo-files", p.Site, time.Minute, time.Hour))
 	name, err := n.Name("demo-files")
 	check(t, err)
 	gateway := "http://" + n.Gateway()
 	for _, flags := range [][]string{
-		{"--from", "ipfs://" + p.site.String(), "--gateway", gateway},
-		{"--from", "ipfs://" + p.site.String(), "--peer", n.Addrs()[0]},
+		{"--from", "ipfs://" + p.Site.String(), "--gateway", gateway},
+		{"--from", "ipfs://" + p.Site.String(), "--peer", n.Addrs()[0]},
 		{"--from", "ipns://" + name, "--gateway", gateway},
 		{"--from", "ipns://" + name, "--gateway", "http://127.0.0.1:9", "--gateway", gateway, "--peer", n.Addrs()[0], "--only", "ipfs"},
 	} {
@@ -280,15 +236,15 @@ func TestFetchFromSites(t *testing.T) {
 	// A root locates, it does not vouch.
 	_, other, err := trust.GenerateKey("snapshots.example.org")
 	check(t, err)
-	_, _, err = run(t, "inspect", "demo", "--trust", other, "--from", "ipfs://"+p.site.String(), "--gateway", gateway)
+	_, _, err = run(t, "inspect", "demo", "--trust", other, "--from", "ipfs://"+p.Site.String(), "--gateway", gateway)
 	if code := term.ExitCode(err); code != term.ExitUntrusted {
 		t.Errorf("exit code %d: %v", code, err)
 	}
 	stdout, _, err := run(t, "inspect", "demo", "--trust", p.verifier, "--from", "ipns://"+name, "--gateway", gateway)
-	if err != nil || !strings.Contains(stdout, "ipfs raw        "+p.manifest.IPFS.Raw) || !strings.Contains(stdout, "ipfs zstd       "+p.manifest.IPFS.Zstd) {
+	if err != nil || !strings.Contains(stdout, "ipfs raw        "+p.Manifest.IPFS.Raw) || !strings.Contains(stdout, "ipfs zstd       "+p.Manifest.IPFS.Zstd) {
 		t.Errorf("%v: %s", err, stdout)
 	}
-	for _, bad := range []string{"ipfs://", "ipfs://QmNnooDu7bfjPFoTZYxMNLWUQJyrVwtbZg5gBMjTezGAJN", "ipfs://" + p.site.String() + "/raw", "ipns://" + name + "?x"} {
+	for _, bad := range []string{"ipfs://", "ipfs://QmNnooDu7bfjPFoTZYxMNLWUQJyrVwtbZg5gBMjTezGAJN", "ipfs://" + p.Site.String() + "/raw", "ipns://" + name + "?x"} {
 		_, err := p.fetch("--from", bad, "--gateway", gateway)
 		if code := term.ExitCode(err); code != term.ExitUsage {
 			t.Errorf("%s: exit code %d: %v", bad, code, err)
@@ -299,7 +255,7 @@ func TestFetchFromSites(t *testing.T) {
 // TestFetchFromHostileGateways: none of them keeps a good one from its work.
 func TestFetchFromHostileGateways(t *testing.T) {
 	p := plant(t)
-	n := start(t, p.view, nil)
+	n := start(t, p.View, nil)
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("something else")) }))
 	defer elsewhere.Close()
 	good := "http://" + n.Gateway()
@@ -325,7 +281,7 @@ func TestFetchFromHostileGateways(t *testing.T) {
 			t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
 			q := *p
 			q.T = t
-			q.mustFetch("--from", "ipfs://"+p.site.String(), "--gateway", server.URL, "--gateway", good)
+			q.mustFetch("--from", "ipfs://"+p.Site.String(), "--gateway", server.URL, "--gateway", good)
 		})
 	}
 }
@@ -336,4 +292,3 @@ func must[T any](v T, err error) T {
 	}
 	return v
 }
-
