@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +23,7 @@ import (
 	"github.com/qsync/qsync/publish/dir"
 	"github.com/qsync/qsync/publish/ipfs"
 	"github.com/qsync/qsync/publish/ipfs/ipfstest"
+	"github.com/qsync/qsync/scripts/kubo"
 )
 
 // planted is a publication that is on IPFS as well.
@@ -291,4 +293,46 @@ func must[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
+}
+
+// TestFetchFromNobodyNamed: where no peer is named, those who have a snapshot are found
+// through the DHT of a private network.
+func TestFetchFromNobodyNamed(t *testing.T) {
+	p := plant(t)
+	swarm := kubo.NewSwarm()
+	key := filepath.Join(t.TempDir(), "swarm.key")
+	check(t, os.WriteFile(key, []byte(swarm.Key), 0o600))
+	first := start(t, part{p.View, func(unixfs.CID) bool { return false }}, func(o *ipfs.Options) {
+		o.SwarmKey, o.DHT = []byte(swarm.Key), ipfs.DHTServer
+	})
+	n := start(t, p.View, func(o *ipfs.Options) {
+		o.SwarmKey, o.DHT, o.Bootstrap = []byte(swarm.Key), ipfs.DHTClient, first.Addrs()
+	})
+	var roots []unixfs.CID
+	for _, text := range []string{p.Manifest.IPFS.Raw, p.Manifest.IPFS.Zstd} {
+		roots = append(roots, must(unixfs.ParseCID(text)))
+	}
+	check(t, n.Announce(t.Context(), ipfs.Announcement{Channel: "demo-files", Site: p.Site, Roots: roots}))
+	config := filepath.Join(t.TempDir(), "config.yaml")
+	check(t, os.WriteFile(config, fmt.Appendf(nil, "ipfs: {swarm_key: %s, bootstrap: [%s]}\n", key, first.Addrs()[0]), 0o600))
+	name, err := n.Name("demo-files")
+	check(t, err)
+	for _, flags := range [][]string{
+		{"--from", p.withoutSegments(), "--only", "ipfs"},
+		{"--from", "ipfs://" + p.Site.String()},
+		{"--from", "ipns://" + name},
+	} {
+		said, err := p.fetch(append(flags, "--config", config)...)
+		for end := time.Now().Add(time.Minute); err != nil && time.Now().Before(end); { // until all is in the DHT
+			said, err = p.fetch(append(flags, "--config", config)...)
+		}
+		if err != nil || !strings.Contains(said, "/p2p/"+n.Peer()+" (segments)") {
+			t.Errorf("%v: %s", err, said)
+		}
+	}
+	check(t, os.WriteFile(config, fmt.Appendf(nil, "ipfs: {swarm_key: %s}\n", key), 0o600))
+	_, err = p.fetch("--from", "ipfs://"+p.Site.String(), "--config", config)
+	if code := term.ExitCode(err); code != term.ExitNoSource {
+		t.Errorf("exit code %d: %v", code, err)
+	}
 }
