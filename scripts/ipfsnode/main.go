@@ -3,7 +3,8 @@
 //
 //	ipfsnode TREE CHANNEL KEY_FILE STATE
 //
-// It prints the addresses of its peer and of its gateway. It is for benchmarks.
+// It prints the addresses of its peer and of its gateway, and the root of the site. It
+// is for benchmarks.
 package main
 
 import (
@@ -58,7 +59,7 @@ func serve(tree, channel, keyFile, state string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s\nhttp://%s\n", n.Addrs()[0], n.Gateway())
+	fmt.Printf("%s\nhttp://%s\n%s\n", n.Addrs()[0], n.Gateway(), p.Site)
 	<-ctx.Done()
 	return n.Close()
 }
