@@ -3,12 +3,13 @@
 //
 //	ipfsnode TREE CHANNEL KEY_FILE STATE
 //
-// It prints the addresses of its peer and of its gateway, and the root of the site. It
-// is for benchmarks.
+// The files peer and gateway in STATE then have its addresses, and site the root of all
+// that is published. It is for tests and benchmarks.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,6 +17,8 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"syscall"
+
+	"github.com/google/renameio/v2"
 
 	"github.com/qsync/qsync/publish/ipfs"
 	"github.com/qsync/qsync/publish/ipfs/ipfstest"
@@ -59,7 +62,11 @@ func serve(tree, channel, keyFile, state string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s\nhttp://%s\n%s\n", n.Addrs()[0], n.Gateway(), p.Site)
+	for _, file := range [][2]string{{"peer", n.Addrs()[0]}, {"gateway", "http://" + n.Gateway()}, {"site", p.Site.String()}} {
+		if err := renameio.WriteFile(filepath.Join(state, file[0]), []byte(file[1]+"\n"), 0o644); err != nil {
+			return errors.Join(err, n.Close())
+		}
+	}
 	<-ctx.Done()
 	return n.Close()
 }
