@@ -110,18 +110,20 @@ func (n *Names) newest(ctx context.Context, name ipns.Name) (string, error) {
 		return value, nil
 	}
 	if n.Network == nil {
-		return "", unknown(append(errs, errNobody))
+		return "", unknown(errs, errNobody)
 	}
 	value, err := n.fromDHT(ctx, name)
 	if err != nil {
-		return "", unknown(append(errs, err))
+		return "", unknown(errs, err)
 	}
 	return value, nil
 }
 
 // unknown says that nobody has a record, which is no proof that there is none: it does
 // not wrap [fetcher.ErrNotFound].
-func unknown(errs []error) error { return errors.New(errors.Join(errs...).Error()) }
+func unknown(errs []error, last error) error {
+	return errors.New(errors.Join(errors.Join(errs...), last).Error())
+}
 
 func (n *Names) fromDHT(ctx context.Context, name ipns.Name) (string, error) {
 	network, err := n.Network()
