@@ -35,7 +35,7 @@ type Plan struct {
 // PlannedSource is a source, and what it will send if it serves all by itself.
 type PlannedSource struct {
 	Name       string `json:"name"`
-	Layout     string `json:"layout"` // segments or files
+	Layout     string `json:"layout"` // segments, files or chunks
 	FetchBytes int64  `json:"fetch_bytes"`
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,7 +98,7 @@ func fetch(ctx context.Context, out *term.Output, o fetchOptions) error {
 	if o.jobs < 0 {
 		return term.Usagef("--jobs %d: want 1 or more", o.jobs)
 	}
-	if err := errors.Join(o.checkUnsigned(), checkOnly(o.only)); err != nil {
+	if err := cmp.Or(o.checkUnsigned(), checkOnly(o.only)); err != nil {
 		return err
 	}
 	if o.unsigned {

@@ -7,7 +7,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	scripttest.Main(m, map[string]func(){"qsync": main}, "../qsyncd", "../../scripts/testnode")
+	scripttest.Main(m, map[string]func(){"qsync": main}, "../qsyncd", "../../scripts/testnode", "../../scripts/ipfsnode")
 }
 
 func TestScripts(t *testing.T) { scripttest.Run(t) }

@@ -308,12 +308,16 @@ func TestOperator(t *testing.T) {
 	one, two := newVerifier(t, "one.example.org"), newVerifier(t, "two.example.org")
 	system := write(t, "state: /s\npublishers:\n  - name: one\n    url: https://one.example.org\n    trust: "+one+
 		"\n  - {name: two, url: https://two.example.org, trust: "+two+"}\n")
-	user := write(t, "publishers:\n  - name: two\n    urls: [http://a, file:///b]\n    trust:\n      - "+one+"\n      - "+two+"\n    threshold: 2\n")
+	user := write(t, "ipfs: {swarm_key: k, peers: [/ip4/192.0.2.1/tcp/4001/p2p/a], gateways: [\"https://g\"], bootstrap: []}\npublishers:\n  - name: two\n    urls: [http://a, file:///b]\n    trust:\n      - "+one+"\n      - "+two+"\n    threshold: 2\n")
 	got, err := LoadOperator(system, filepath.Join(t.TempDir(), "missing.yaml"), user)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &Operator{State: "/s", Publishers: []Publisher{
+	reading := OperatorIPFS{
+		SwarmKey: filepath.Join(filepath.Dir(user), "k"), Peers: []string{"/ip4/192.0.2.1/tcp/4001/p2p/a"},
+		Gateways: []string{"https://g"}, Bootstrap: []string{},
+	}
+	want := &Operator{State: "/s", IPFS: reading, Publishers: []Publisher{
 		{Name: "one", URL: "https://one.example.org", Trust: List{one}},
 		{Name: "two", URLs: []string{"http://a", "file:///b"}, Trust: List{one, two}, Threshold: 2},
 	}}
@@ -356,6 +360,9 @@ func TestOperatorFaults(t *testing.T) {
 		{"a key of nobody", "name: a, url: https://a, signer: {key_file: k}, trust: " + key, ":2: publishers[0].signer.key_pair_id: is missing"},
 		{"cookies and a key", "name: a, url: https://a, cookie_file: c, signer: {key_pair_id: K1, key_file: k}, trust: " + key, ":2: publishers[0]: want at most one of cookie_file, signer"},
 		{"check_rpc that is no web address", "name: a, url: https://a, check_rpc: [\"ws://a/key\"], trust: " + key, ":2: publishers[0].check_rpc: want http://HOST"},
+		{"a peer without a name", "name: a, url: https://a, ipfs: {peers: [/ip4/192.0.2.1/tcp/4001]}, trust: " + key, ":2: publishers[0].ipfs.peers[0]: \"/ip4/192.0.2.1/tcp/4001\" is not the address of a node"},
+		{"a gateway that is no web address", "name: a, url: https://a, ipfs: {gateways: [\"https://a\", \"a/secret\"]}, trust: " + key, ":2: publishers[0].ipfs.gateways[1]: want https://HOST… or http://HOST…, what"},
+		{"a key of its own", "name: a, url: https://a, ipfs: {swarm_key: k}, trust: " + key, ":2: publishers[0].ipfs.swarm_key: unknown key"},
 		{"threshold", "name: a, url: https://a, threshold: 2, trust: " + key, ":2: publishers[0].threshold: 2 of 1 keys: want 1 to 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

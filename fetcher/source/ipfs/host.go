@@ -150,8 +150,8 @@ func muxer() *yamux.Transport {
 
 // What peers may make us receive. One of them sends each block in a stream of its own.
 const (
-	peerStreams = 64
-	peerMemory  = 96 << 20 // bytes that have arrived and nobody has read yet
+	peerStreams = 32
+	peerMemory  = 64 << 20 // bytes that have arrived and nobody has read yet
 )
 
 func resourceManager() (network.ResourceManager, error) {

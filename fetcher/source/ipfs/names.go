@@ -110,13 +110,19 @@ func (n *Names) newest(ctx context.Context, name ipns.Name) (string, error) {
 		return value, nil
 	}
 	if n.Network == nil {
-		return "", errors.Join(errs...)
+		return "", unknown(errs, errNobody)
 	}
 	value, err := n.fromDHT(ctx, name)
 	if err != nil {
-		return "", errors.Join(append(errs, err)...)
+		return "", unknown(errs, err)
 	}
 	return value, nil
+}
+
+// unknown says that nobody has a record, which is no proof that there is none: it does
+// not wrap [fetcher.ErrNotFound].
+func unknown(errs []error, last error) error {
+	return errors.New(errors.Join(errors.Join(errs...), last).Error())
 }
 
 func (n *Names) fromDHT(ctx context.Context, name ipns.Name) (string, error) {
@@ -138,6 +144,8 @@ func (n *Names) fromDHT(ctx context.Context, name ipns.Name) (string, error) {
 	}
 	return value.String(), nil
 }
+
+var errNobody = errors.New("nobody who was asked has a good record of it")
 
 // parseRecord reads a record that is signed by the key of the name and has not expired.
 func parseRecord(raw []byte, name ipns.Name) (*ipns.Record, error) {

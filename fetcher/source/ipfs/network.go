@@ -2,6 +2,7 @@ package ipfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -55,10 +56,7 @@ func Join(o NetworkOptions) (*Network, error) {
 func (n *Network) Close() error {
 	err := n.routing.close()
 	n.bitswap.Stop()
-	if closeErr := n.host.Close(); err == nil {
-		err = closeErr
-	}
-	return err
+	return errors.Join(err, n.host.Close())
 }
 
 // Peer is the node at an address, a multiaddr that ends in /p2p/ and its name. There

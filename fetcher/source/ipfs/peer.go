@@ -62,14 +62,11 @@ func (p *Peer) String() string { return p.name }
 
 // Get implements [Blocks].
 func (p *Peer) Get(ctx context.Context, c unixfs.CID) ([]byte, error) {
-	arriving, first, err := p.wait(c)
+	arriving, err := p.wait(c)
 	if err != nil {
 		return nil, err
 	}
 	defer p.leave(c, arriving)
-	if first {
-		go p.ask(c) // the end of ctx is not that of others who wait for the same
-	}
 	asked := time.Now()
 	stall := time.NewTimer(p.stall)
 	defer stall.Stop()
@@ -89,17 +86,20 @@ func (p *Peer) Get(ctx context.Context, c unixfs.CID) ([]byte, error) {
 	}
 }
 
-// wait begins to wait for a block. first says that nobody else does.
-func (p *Peer) wait(c unixfs.CID) (arriving chan leaf, first bool, err error) {
+// wait begins to wait for a block, which the first to do so asks for: on no context of
+// his, since his end is not that of others who wait for the same.
+func (p *Peer) wait(c unixfs.CID) (arriving chan leaf, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err != nil {
-		return nil, false, p.err
+		return nil, p.err
 	}
 	arriving = make(chan leaf, 1)
-	first = len(p.wants[c]) == 0
+	if len(p.wants[c]) == 0 {
+		go p.ask(c)
+	}
 	p.wants[c] = append(p.wants[c], arriving)
-	return arriving, first, nil
+	return arriving, nil
 }
 
 // leave ends waiting. A block that nobody waits for any more is cancelled.
@@ -130,6 +130,12 @@ func (p *Peer) cancel(c unixfs.CID) {
 	ctx, cancel := context.WithTimeout(context.Background(), sendTimeout)
 	defer cancel()
 	_ = p.send(ctx, c, true)
+}
+
+func (p *Peer) wanted(c unixfs.CID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.wants[c]) > 0
 }
 
 // refuse tells all who wait for a block that it could not be asked for.
@@ -167,10 +173,10 @@ func (p *Peer) send(ctx context.Context, c unixfs.CID, cancel bool) error {
 	}
 	p.connecting.Lock()
 	defer p.connecting.Unlock()
+	if cancel && (p.sender == nil || p.wanted(c)) { // somebody has asked for it again meanwhile
+		return nil
+	}
 	if p.sender == nil {
-		if cancel {
-			return nil
-		}
 		if err := p.connect(ctx); err != nil {
 			return err
 		}

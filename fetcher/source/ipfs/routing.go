@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	dht "github.com/libp2p/go-libp2p-kad-dht"
 	"github.com/libp2p/go-libp2p-kad-dht/dual"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -22,6 +23,7 @@ import (
 type routing struct {
 	mu     sync.Mutex
 	tables []*dht.IpfsDHT
+	failed time.Time // when nobody could be reached
 }
 
 func (o *NetworkOptions) bootstrap() ([]peer.AddrInfo, error) {
@@ -42,18 +44,30 @@ func (o *NetworkOptions) bootstrap() ([]peer.AddrInfo, error) {
 const (
 	joinTimeout = 20 * time.Second
 	joinLook    = 50 * time.Millisecond
-	// seekTimeout is how long who has something is looked for: the DHT goes on for
-	// minutes if there are fewer than were asked for.
+	joinAgain   = time.Minute // after which it is tried once more
+	// seekTimeout is how long who has something is looked for, and moreTime how long
+	// others are once one is known: the DHT goes on for long if there are fewer than
+	// were asked for.
 	seekTimeout = 30 * time.Second
+	moreTime    = 3 * time.Second
 )
 
-var errNoDHT = errors.New("the DHT cannot be reached: none of the nodes that it is found through answers")
+var (
+	errNoDHT       = backoff.Permanent(errors.New("the DHT cannot be reached: none of the nodes that it is found through answers"))
+	errNoBootstrap = backoff.Permanent(errors.New("the DHT cannot be reached: no node is known that it could be found through"))
+)
 
 // join returns the tables once one of them knows somebody.
 func (n *Network) join(ctx context.Context) ([]*dht.IpfsDHT, error) {
+	if len(n.start) == 0 {
+		return nil, errNoBootstrap
+	}
 	r := &n.routing
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.failed.IsZero() && time.Since(r.failed) < joinAgain {
+		return nil, errNoDHT
+	}
 	if r.tables == nil {
 		kinds := [][]dht.Option{{dht.QueryFilter(dht.PublicQueryFilter), dht.RoutingTableFilter(dht.PublicRoutingTableFilter)}}
 		if n.private {
@@ -68,10 +82,10 @@ func (n *Network) join(ctx context.Context) ([]*dht.IpfsDHT, error) {
 			r.tables = append(r.tables, t)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	trying, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	for _, p := range n.start {
-		go func() { _ = n.host.Connect(ctx, p) }()
+		go func() { _ = n.host.Connect(trying, p) }()
 	}
 	look := time.NewTicker(joinLook)
 	defer look.Stop()
@@ -82,7 +96,11 @@ func (n *Network) join(ctx context.Context) ([]*dht.IpfsDHT, error) {
 			}
 		}
 		select {
-		case <-ctx.Done():
+		case <-trying.Done():
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			r.failed = time.Now()
 			return nil, errNoDHT
 		case <-look.C:
 		}
@@ -120,8 +138,9 @@ func (n *Network) Providers(ctx context.Context, most int, roots ...unixfs.CID) 
 			group.Go(func() error {
 				for info := range t.FindProvidersAsync(seeking, libraryCID(root), most) {
 					mu.Lock()
-					if len(found) < most && info.ID != n.host.ID() {
+					if len(found) < most {
 						found[info.ID] = n.peer(nameOf(info), info)
+						time.AfterFunc(moreTime, cancel)
 					}
 					if len(found) == most {
 						cancel()

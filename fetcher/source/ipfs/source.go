@@ -116,7 +116,7 @@ func (s *Source) Open(ctx context.Context, span fetcher.Span) (io.ReadCloser, er
 	if span.Chunks != nil {
 		return s.stream(ctx, span, unixfs.CID{}), nil
 	}
-	if body, err, served := s.openFile(ctx, span); served {
+	if body, served, err := s.openFile(ctx, span); served {
 		return body, err
 	}
 	file, err := s.find(ctx, span.Key)
@@ -126,14 +126,14 @@ func (s *Source) Open(ctx context.Context, span fetcher.Span) (io.ReadCloser, er
 	return s.stream(ctx, span, file), nil
 }
 
-// openFile asks for a span of a file. A gateway that refuses the first one serves
-// blocks only.
-func (s *Source) openFile(ctx context.Context, span fetcher.Span) (body io.ReadCloser, err error, served bool) {
+// openFile asks for a span of a file, if files are served. A gateway that refuses the
+// first one has blocks only.
+func (s *Source) openFile(ctx context.Context, span fetcher.Span) (body io.ReadCloser, served bool, err error) {
 	s.mu.Lock()
 	files, sure := s.files, s.sure
 	s.mu.Unlock()
 	if files == nil {
-		return nil, nil, false
+		return nil, false, nil
 	}
 	body, err = files.Open(ctx, span)
 	refused := errors.Is(err, fetcher.ErrNotFound) || errors.As(err, new(*backoff.PermanentError))
@@ -141,14 +141,14 @@ func (s *Source) openFile(ctx context.Context, span fetcher.Span) (body io.ReadC
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.files = nil
-		return nil, nil, false
+		return nil, false, nil
 	}
 	if err == nil && !sure {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.sure = true
 	}
-	return body, err, true
+	return body, true, err
 }
 
 // find finds the root of a file: in the tree of the version's objects, or else in the
