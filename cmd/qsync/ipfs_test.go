@@ -22,27 +22,56 @@ import (
 	"github.com/qsync/qsync/manifest/unixfs"
 	"github.com/qsync/qsync/publish/dir"
 	"github.com/qsync/qsync/publish/ipfs"
-	"github.com/qsync/qsync/publish/ipfs/ipfstest"
 	"github.com/qsync/qsync/scripts/kubo"
 )
 
 // planted is a publication that is on IPFS as well.
 type planted struct {
 	*testing.T
-	*ipfstest.Published
 	tree, verifier string
 	files          map[string]string
+
+	Manifest *manifest.Manifest
+	Index    *manifest.Index
+	View     *ipfs.View
+	Site     unixfs.CID
 }
 
 func plant(t *testing.T) *planted {
 	t.Helper()
 	p := &planted{T: t}
 	p.tree, p.verifier, p.files = publishTree(t)
-	var err error
-	p.Published, err = ipfstest.Publish(t.Context(), p.tree, "demo-files", filepath.Join(p.tree, "..", "snapshots.example.org.key"), t.TempDir())
+	target, err := dir.New(p.tree)
+	check(t, err)
+	p.View, err = ipfs.OpenView(filepath.Join(p.tree, "..", "state", "ipfs"), target) // the run's
 	check(t, err)
 	t.Cleanup(func() { check(t, p.View.Close()) })
+	small := map[string][]byte{}
+	for _, key := range []string{manifest.CatalogKey, manifest.HeadKey("demo-files")} {
+		small[key] = p.object(key)
+	}
+	manifests, err := filepath.Glob(filepath.Join(p.tree, "manifests", "*"))
+	check(t, err)
+	for _, file := range manifests {
+		key, err := filepath.Rel(p.tree, file)
+		check(t, err)
+		small[key] = p.object(key)
+		p.Manifest, err = manifest.ParseManifest(small[key])
+		check(t, err)
+	}
+	index := p.object(manifest.IndexKey(p.Manifest.Index.Digest))
+	p.Index, err = manifest.ReadIndex(bytes.NewReader(index), p.Manifest.Index.RawSize)
+	check(t, err)
+	p.Site, err = p.View.Site(t.Context(), "demo-files", small, p.Manifest.IPFS)
+	check(t, err)
 	return p
+}
+
+func (p *planted) object(key string) []byte {
+	p.Helper()
+	body, err := os.ReadFile(filepath.Join(p.tree, key))
+	check(p.T, err)
+	return body
 }
 
 // start starts a node of the agent's that serves blocks.

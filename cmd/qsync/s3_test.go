@@ -112,7 +112,7 @@ func publishTree(t *testing.T) (tree, verifier string, files map[string]string) 
 publisher: snapshots.example.org
 key: snapshots.example.org.key
 state: state
-targets: [{dir: {path: out}}]
+targets: [{dir: {path: out}}, {ipfs: {dht: off}}]
 channels:
   - name: demo-files
     chain: demo

@@ -7,7 +7,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	scripttest.Main(m, map[string]func(){"qsync": main}, "../qsyncd", "../../scripts/testnode", "../../scripts/ipfsnode")
+	scripttest.Main(m, map[string]func(){"qsync": main}, "../qsyncd", "../../scripts/testnode")
 }
 
 func TestScripts(t *testing.T) { scripttest.Run(t) }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/qsync/qsync/cmd/internal/agent"
 	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/cmd/internal/secret"
 	"github.com/qsync/qsync/cmd/internal/term"
@@ -16,7 +17,7 @@ func ipfsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ipfs -c FILE",
 		Short: "Show what the node of IPFS and its names are called",
-		Long: `Show what the node of IPFS is called, and the name on IPNS of each channel, which
+		Long: `Show what the node of IPFS is called and where it can be reached, and the name on IPNS of each channel, which
 stands for what is published last. A TXT record with the text after dnslink= lets a host
 name stand for the channel: it belongs to _dnslink. before the host name.`,
 		Args: cobra.NoArgs,
@@ -30,8 +31,9 @@ name stand for the channel: it belongs to _dnslink. before the host name.`,
 
 type ipfsEvent struct {
 	Event    string        `json:"event"`
+	Running  bool          `json:"running"`
 	Peer     string        `json:"peer"`
-	Swarm    []string      `json:"swarm"`
+	Swarm    []string      `json:"swarm"` // where it is reached if it runs, or else what is configured
 	Gateway  string        `json:"gateway,omitempty"`
 	DHT      string        `json:"dht"`
 	Private  bool          `json:"private"`
@@ -43,6 +45,7 @@ type channelName struct {
 	Channel string `json:"channel"`
 	Name    string `json:"name"`
 	DNSLink string `json:"dnslink"`
+	Site    string `json:"site,omitempty"` // what it stands for
 }
 
 func showIPFS(out *term.Output, configFile string) error {
@@ -59,11 +62,21 @@ func showIPFS(out *term.Output, configFile string) error {
 	} else if err != nil {
 		return err
 	}
-	e := ipfsEvent{
-		Event: "ipfs", Peer: identity.Peer(), Swarm: cfg.IPFS.Swarm, Gateway: cfg.IPFS.Gateway, DHT: cfg.IPFS.DHT, Private: cfg.IPFS.SwarmKey != "",
+	e := ipfsEvent{Event: "ipfs", Peer: identity.Peer(), Gateway: cfg.IPFS.Gateway, DHT: cfg.IPFS.DHT, Private: cfg.IPFS.SwarmKey != ""}
+	for _, a := range cfg.IPFS.Swarm {
+		e.Swarm = append(e.Swarm, a+"/p2p/"+e.Peer)
+	}
+	standing, err := agent.LookAtIPFS(cfg)
+	if err != nil {
+		return err
+	}
+	if standing == nil {
+		standing = &agent.IPFSStanding{}
+	} else {
+		e.Running, e.Swarm, e.Gateway = true, standing.Addresses, standing.Gateway
 	}
 	for _, channel := range cfg.ChannelNames() {
-		c := channelName{Channel: channel}
+		c := channelName{Channel: channel, Site: standing.Sites[channel]}
 		if c.Name, err = identity.Name(channel); err != nil {
 			return err
 		}
@@ -76,9 +89,13 @@ func showIPFS(out *term.Output, configFile string) error {
 		out.Event(e)
 		return nil
 	}
-	out.Result("peer       %s", e.Peer)
+	running := "not running"
+	if e.Running {
+		running = "running"
+	}
+	out.Result("peer       %s, %s", e.Peer, running)
 	for _, a := range e.Swarm {
-		out.Result("  address  %s/p2p/%s", a, e.Peer)
+		out.Result("  address  %s", a)
 	}
 	if e.Gateway != "" {
 		out.Result("  gateway  http://%s", e.Gateway)
@@ -88,6 +105,9 @@ func showIPFS(out *term.Output, configFile string) error {
 		out.Result("channel    %s", c.Channel)
 		out.Result("  name     /ipns/%s", c.Name)
 		out.Result("  dnslink  %s", c.DNSLink)
+		if c.Site != "" {
+			out.Result("  site     /ipfs/%s", c.Site)
+		}
 	}
 	return nil
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -71,6 +73,8 @@ type ipfsNode struct {
 type runningNode struct {
 	node    *ipfs.Node
 	trees   *trees
+	state   string // directory
+	sites   map[string]string
 	mirrors []*mirroring
 	cancel  context.CancelFunc // of the mirrors
 	workers sync.WaitGroup
@@ -178,9 +182,12 @@ func (n *ipfsNode) keep(ctx context.Context, a *config.Agent) (err error) {
 		for _, m := range r.mirrors {
 			m.want(channel, found.versions)
 		}
+		r.sites[channel] = found.announcement.Site.String()
 		n.log.Info("on IPFS", "channel", channel, "versions", len(found.versions), "site", found.announcement.Site, "roots", len(found.announcement.Roots))
 	}
-	return errors.Join(r.node.Retain(ctx, a.ChannelNames()), r.trees.keep(a.ChannelNames()))
+	maps.DeleteFunc(r.sites, func(channel, _ string) bool { return !slices.Contains(a.ChannelNames(), channel) })
+	standing := &IPFSStanding{Addresses: r.node.Addrs(), Gateway: r.node.Gateway(), Sites: r.sites}
+	return errors.Join(r.node.Retain(ctx, a.ChannelNames()), r.trees.keep(a.ChannelNames()), standing.save(r.state))
 }
 
 func (n *ipfsNode) start(ctx context.Context, a *config.Agent) (*runningNode, error) {
@@ -210,7 +217,7 @@ func (n *ipfsNode) start(ctx context.Context, a *config.Agent) (*runningNode, er
 		return nil, errors.Join(err, trees.view.Close())
 	}
 	n.log.Info("the node of IPFS has started", "peer", node.Peer(), "addresses", node.Addrs(), "gateway", node.Gateway())
-	r := &runningNode{node: node, trees: trees, restore: allowMemory(ipfsMemory)}
+	r := &runningNode{node: node, trees: trees, state: a.State, sites: map[string]string{}, restore: allowMemory(ipfsMemory)}
 	ctx, r.cancel = context.WithCancel(ctx)
 	for _, m := range newMirrors(a, trees.view, node) {
 		keeper := newMirroring(m, n.log)
@@ -227,7 +234,7 @@ func (n *ipfsNode) stop() {
 	}
 	r.cancel()
 	r.workers.Wait()
-	if err := errors.Join(r.node.Close(), r.trees.view.Close()); err != nil {
+	if err := errors.Join(forgetStanding(r.state), r.node.Close(), r.trees.view.Close()); err != nil {
 		n.log.Warn("the node of IPFS has not ended cleanly", "error", err)
 	}
 	r.restore()
