@@ -61,8 +61,12 @@ const (
 	Down          // it hangs up
 	Busy          // it accepts nothing: 451
 	Lost          // it accepts, and hangs up instead of saying so
+	Slow          // it accepts, and says so after a while
 	Hanging       // it says nothing any more when it has got a mail
 )
+
+// slowness is how long a slow server takes to say that it has accepted.
+const slowness = 30 * time.Millisecond
 
 // Mail is one that was accepted.
 type Mail struct {
@@ -235,8 +239,11 @@ func (s *session) Data(r io.Reader) error {
 		s.server.mails = append(s.server.mails, Mail{s.from, to, strings.Trim(parsed.Header.Get("Message-ID"), "<>"), string(raw)})
 	}
 	s.server.mu.Unlock()
-	if fault == Lost {
+	switch fault {
+	case Lost:
 		s.conn.Conn().Close()
+	case Slow:
+		time.Sleep(slowness)
 	}
 	return nil
 }
