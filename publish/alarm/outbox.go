@@ -15,6 +15,7 @@
 package alarm
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -140,4 +141,24 @@ func (tx *Tx) write(bucket, key []byte, v any) error {
 		return err
 	}
 	return tx.bolt.Bucket(bucket).Put(key, b)
+}
+
+// EachMark calls fn for every name that begins with prefix, in order, until fn
+// returns an error. fn changes nothing; v is what [Tx.SetMark] was given, as JSON.
+func (tx *Tx) EachMark(prefix string, fn func(name string, v []byte) error) error {
+	c := tx.bolt.Bucket(marksBucket).Cursor()
+	for key, value := c.Seek([]byte(prefix)); bytes.HasPrefix(key, []byte(prefix)) && key != nil; key, value = c.Next() {
+		if err := fn(string(key), value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Unmark forgets a mark.
+func (tx *Tx) Unmark(name string) error { return tx.bolt.Bucket(marksBucket).Delete([]byte(name)) }
+
+// EachMark is [Tx.EachMark] outside of a transaction.
+func (o *Outbox) EachMark(prefix string, fn func(name string, v []byte) error) error {
+	return o.view(func(tx *Tx) error { return tx.EachMark(prefix, fn) })
 }
