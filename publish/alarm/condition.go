@@ -16,9 +16,8 @@ type Condition struct {
 	// do; Advice may be nil.
 	Text   string
 	Advice []string
-	// Looks is how often in a row it must have been seen before anybody is told; 0 is
-	// at once.
-	Looks int
+	// After is how long it must have lasted before anybody is told.
+	After time.Duration
 }
 
 func (c *Condition) key() string { return c.Kind + "\x00" + c.Subject }
@@ -29,7 +28,6 @@ type Active struct {
 	Subject string    `json:"subject"`
 	Text    string    `json:"text"`
 	Since   time.Time `json:"since"`
-	Looks   int       `json:"looks"`           // at which it was seen
 	Told    time.Time `json:"told,omitzero"`   // the last time; zero is not yet
 	Copies  int       `json:"copies,omitzero"` // mails about it
 }
@@ -77,10 +75,9 @@ func (w *Watch) see(tx *Tx, c *Condition, now time.Time, quiet bool) error {
 	if _, err := tx.read(conditionsBucket, []byte(c.key()), &a); err != nil {
 		return err
 	}
-	a.Looks++
 	a.Text = c.Text
 	due := a.Told.IsZero() || w.Repeat > 0 && now.Sub(a.Told) >= w.Repeat
-	if due && !quiet && a.Looks >= c.Looks {
+	if due && !quiet && now.Sub(a.Since) >= c.After {
 		a.Told = now.UTC()
 		a.Copies++
 		subject := fmt.Sprintf("[qsync] %s: %s", c.Subject, firstLine(c.Text))

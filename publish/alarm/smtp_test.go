@@ -264,12 +264,12 @@ func TestWatch(t *testing.T) {
 		told = len(subjects)
 	}
 	run := Condition{Kind: "run", Subject: "demo-files", Text: "the run has failed", Advice: []string{"Look."}}
-	node := Condition{Kind: "node", Subject: "demo-files", Text: "the node has no peers", Looks: 2}
+	node := Condition{Kind: "node", Subject: "demo-files", Text: "the node has no peers", After: time.Minute}
 	const failed, ill = "[qsync] demo-files: the run has failed", "[qsync] demo-files: the node has no peers"
 
 	look(0, []string{failed}, run)
 	look(time.Minute, nil, run)
-	look(time.Minute, nil, run, node) // once is none
+	look(time.Minute, nil, run, node) // not for long enough
 	look(time.Minute, []string{ill}, run, node)
 	look(time.Hour, []string{"[qsync] still: demo-files: the run has failed", "[qsync] still: demo-files: the node has no peers"}, run, node)
 	look(time.Minute, []string{"[qsync] recovered: demo-files: the run has failed"}, node)

@@ -88,7 +88,7 @@ func (a *AccessLogs) Delivered(ctx context.Context, from, to time.Time) ([]Hour,
 			return nil, err
 		}
 	}
-	if err := a.forget(from.AddDate(0, -1, 0)); err != nil {
+	if err := a.forget(monthOf(from).AddDate(0, -1, 0)); err != nil {
 		return nil, err
 	}
 	return a.sum(from, to)

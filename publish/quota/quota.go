@@ -210,3 +210,26 @@ type Share struct {
 	Channel string
 	Bytes   int64
 }
+
+// Attempt is how the last look at a meter went.
+type Attempt struct {
+	Time  time.Time `json:"time"`
+	Error string    `json:"error,omitempty"`
+}
+
+func attemptName(meter string) string { return "looked/" + meter }
+
+// Noted puts on record how a look went.
+func Noted(o *alarm.Outbox, meter string, now time.Time, err error) error {
+	a := Attempt{Time: now.UTC()}
+	if err != nil {
+		a.Error = err.Error()
+	}
+	return o.Update(func(tx *alarm.Tx) error { return tx.SetMark(attemptName(meter), a) })
+}
+
+// LastAttempt is what Noted has put on record; its time is zero if there is nothing.
+func LastAttempt(o *alarm.Outbox, meter string) (a Attempt, err error) {
+	_, err = o.Mark(attemptName(meter), &a)
+	return a, err
+}
