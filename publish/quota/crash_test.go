@@ -118,8 +118,8 @@ func TestKilled(t *testing.T) {
 			t.Errorf("%s has %d different mails", to, len(got))
 		}
 		for i, m := range got {
-			if want := fmt.Sprintf("[qsync] %s: %d TB in", distribution, i+1); !strings.Contains(m.Raw, want) {
-				t.Errorf("%s: mail %d is not about that TB: %s", to, i+1, m.Raw)
+			if want := fmt.Sprintf("[qsync] %s: %d TB in", distribution, i+1); !strings.HasPrefix(m.Subject, want) {
+				t.Errorf("%s: mail %d is not about that TB: %s", to, i+1, m.Subject)
 			}
 		}
 	}

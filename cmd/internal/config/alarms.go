@@ -169,22 +169,28 @@ func (h *Hours) UnmarshalYAML(n *yaml.Node) error {
 	if !ok {
 		return errHours
 	}
-	for text, at := range map[string]*time.Duration{from: &h.From, to: &h.To} {
-		t, err := time.Parse("15:04", strings.TrimSpace(text))
-		if err != nil {
-			return errHours
-		}
-		*at = time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute
+	var err error
+	if h.From, err = timeOfDay(from); err == nil {
+		h.To, err = timeOfDay(to)
 	}
-	if h.From == h.To {
+	if err != nil || h.From == h.To {
 		return errHours
 	}
 	return nil
 }
 
+func timeOfDay(text string) (time.Duration, error) {
+	t, err := time.Parse("15:04", strings.TrimSpace(text))
+	return sinceMidnight(t), err
+}
+
+func sinceMidnight(t time.Time) time.Duration {
+	return time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute
+}
+
 // Contain reports whether a moment is in them, by its own clock.
 func (h Hours) Contain(t time.Time) bool {
-	at := time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute
+	at := sinceMidnight(t)
 	if h.From <= h.To {
 		return h.From <= at && at < h.To
 	}

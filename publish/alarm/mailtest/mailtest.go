@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"mime"
 	"net"
 	"net/mail"
 	"os"
@@ -72,6 +73,7 @@ const slowness = 30 * time.Millisecond
 type Mail struct {
 	From, To string // of the envelope
 	ID       string // without brackets
+	Subject  string
 	Raw      string
 }
 
@@ -234,9 +236,13 @@ func (s *session) Data(r io.Reader) error {
 	if err != nil {
 		return err
 	}
+	subject, err := new(mime.WordDecoder).DecodeHeader(parsed.Header.Get("Subject"))
+	if err != nil {
+		return err
+	}
 	s.server.mu.Lock()
 	for _, to := range s.to {
-		s.server.mails = append(s.server.mails, Mail{s.from, to, strings.Trim(parsed.Header.Get("Message-ID"), "<>"), string(raw)})
+		s.server.mails = append(s.server.mails, Mail{s.from, to, strings.Trim(parsed.Header.Get("Message-ID"), "<>"), subject, string(raw)})
 	}
 	s.server.mu.Unlock()
 	switch fault {
