@@ -171,6 +171,9 @@ func (o *Outbox) Status() (s Status, err error) {
 		}); err != nil {
 			return err
 		}
+		if s.Waiting == 0 { // what was not accepted waits for nobody any more
+			s.Failures, s.Error = 0, ""
+		}
 		s.Active, err = tx.active()
 		return err
 	})

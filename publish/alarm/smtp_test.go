@@ -217,7 +217,7 @@ func TestDeliver(t *testing.T) {
 	server.Refuse("a@example.org", true)
 	deliver(1, true)
 	must(t, o.Forget(both[1:]))
-	if got, err := o.Status(); err != nil || got.Waiting != 0 {
+	if got, err := o.Status(); err != nil || got.Waiting != 0 || got.Error != "" {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

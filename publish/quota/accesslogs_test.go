@@ -106,3 +106,21 @@ func TestBrokenLog(t *testing.T) {
 		}
 	}
 }
+
+// TestTop names the channels that most was delivered of.
+func TestTop(t *testing.T) {
+	hours := []Hour{
+		{Bytes: 100e9, Channels: map[string]int64{"a": 10e9, "b": 20e9, "c": 1e9}},
+		{Bytes: 50e9, Channels: map[string]int64{"c": 30e9, "d": 2e9, "e": 3e9, "f": 1e6}}, {Bytes: 7},
+	}
+	got := ""
+	for _, row := range (&Meter{}).top(hours).Rows {
+		got += row.Name + " " + row.Value + ", "
+	}
+	if want := "c 31 GB, b 20 GB, a 10 GB, e 3 GB, d 2 GB, "; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if top := (&Meter{}).top([]Hour{{Bytes: 7}}); top.Rows != nil {
+		t.Errorf("%v of nothing that can be told apart", top)
+	}
+}
