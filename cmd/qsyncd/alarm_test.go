@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -15,7 +16,9 @@ import (
 	"time"
 
 	"github.com/qsync/qsync/cmd/internal/agent"
+	"github.com/qsync/qsync/publish/alarm"
 	"github.com/qsync/qsync/publish/alarm/mailtest"
+	"github.com/qsync/qsync/publish/quota"
 	"github.com/qsync/qsync/publish/quota/cloudwatchtest"
 	"github.com/qsync/qsync/publish/status"
 )
@@ -127,4 +130,30 @@ func (d *daemon) command(args ...string) string {
 		d.Fatalf("%s: %v\n%s\n%s", args, err, out, stderr)
 	}
 	return string(out)
+}
+
+// TestServedQuota counts what qsyncd serve has sent, up to its end.
+func TestServedQuota(t *testing.T) {
+	d := newDaemon(t)
+	must(t, os.MkdirAll(filepath.Join(d.dir, "out"), 0o755))
+	must(t, os.WriteFile(filepath.Join(d.dir, "out", "catalog"), make([]byte, 1000), 0o644))
+	d.configure("demo-files", `database: {kind: files, path: db}, node: {none: {}}}]
+alarms: { mail: { smtp: { host: localhost, tls: none }, from: qsync@example.org, to: [ops@example.org] } }
+quota: [{ source: serve`)
+	cmd := exec.Command(d.program, "serve", "-c", filepath.Join(d.dir, "qsyncd.yaml"), "--listen", "127.0.0.1:0")
+	stdout, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	url, err := bufio.NewReader(stdout).ReadString('\n')
+	must(t, err)
+	answer, err := http.Get(strings.TrimSpace(url) + "/catalog")
+	must(t, err)
+	answer.Body.Close()
+	must(t, cmd.Process.Signal(syscall.SIGTERM))
+	must(t, cmd.Wait())
+	now := time.Now().UTC().Truncate(time.Hour)
+	hours, err := (&quota.Served{Outbox: alarm.In(filepath.Join(d.dir, "state"))}).Delivered(t.Context(), now.Add(-time.Hour), now.Add(time.Hour))
+	if err != nil || len(hours) != 1 || hours[0].Bytes != 1000 {
+		t.Errorf("%+v, %v", hours, err)
+	}
 }

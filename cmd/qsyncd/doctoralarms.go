@@ -6,7 +6,7 @@ import (
 
 	"github.com/qsync/qsync/cmd/internal/agent"
 	"github.com/qsync/qsync/cmd/internal/config"
-	"github.com/qsync/qsync/cmd/internal/term"
+	"github.com/qsync/qsync/publish/quota"
 )
 
 // alarmTimeout is how long a mail server or a source may take to answer the doctor.
@@ -68,5 +68,5 @@ func (d *doctor) checkQuota(ctx context.Context, cfg *config.Agent, q *config.Qu
 		d.warn(what, "that is right if nobody has downloaded; if somebody has, compare the name with the distribution's", "%s knows of nothing in the last two days", m.Source)
 		return
 	}
-	d.ok(what, "%s knows of %s in the last two days", m.Source, term.Size(bytes))
+	d.ok(what, "%s knows of %s in the last two days", m.Source, quota.Size(bytes))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/qsync/qsync/cmd/internal/term"
 	"github.com/qsync/qsync/publish/alarm"
 	"github.com/qsync/qsync/publish/ipfs/mirror"
+	"github.com/qsync/qsync/publish/quota"
 	"github.com/qsync/qsync/publish/status"
 )
 
@@ -112,7 +113,7 @@ func describeQuota(q agent.Quota) string {
 	if q.Month == nil {
 		return "it was not looked at this month"
 	}
-	text := fmt.Sprintf("%s in %s, about %s at its end", term.Size(q.Month.Bytes), q.Month.Start.Format("January 2006"), term.Size(q.Month.Project))
+	text := fmt.Sprintf("%s in %s, about %s at its end", quota.Size(q.Month.Bytes), q.Month.Start.Format("January 2006"), quota.Size(q.Month.Project))
 	if q.Month.EndUSD > 0 {
 		text += fmt.Sprintf(" for about $%.0f", q.Month.EndUSD)
 	}

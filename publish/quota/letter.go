@@ -26,15 +26,15 @@ func (m *Meter) letter(c crossing, mark *Month, hours []Hour) *alarm.Letter {
 		l.Lead = append(l.Lead, fmt.Sprintf("What %s has delivered on %s costs about %s so far. More than %s a day is to be told.",
 			m.Name, c.day, usd(c.usd), usd(m.Rules.Rate)))
 	default:
-		l.Subject = fmt.Sprintf("[qsync] %s: %s in %s", m.Name, size(c.bytes), month)
-		l.Lead = append(l.Lead, fmt.Sprintf("%s has delivered more than %s in %s.", m.Name, size(c.bytes), month))
+		l.Subject = fmt.Sprintf("[qsync] %s: %s in %s", m.Name, Size(c.bytes), month)
+		l.Lead = append(l.Lead, fmt.Sprintf("%s has delivered more than %s in %s.", m.Name, Size(c.bytes), month))
 	}
 	l.Facts = []alarm.Fact{
-		{Name: "delivered so far", Value: size(mark.Bytes)},
+		{Name: "delivered so far", Value: Size(mark.Bytes)},
 		{Name: "known up to", Value: mark.Known.Format("2006-01-02 15:04 MST")},
 	}
 	if ends := mark.Start.AddDate(0, 1, 0); mark.Known.Before(ends) {
-		l.Facts = append(l.Facts, alarm.Fact{Name: "at the end of the month", Value: "about " + size(mark.Project) + ", if it goes on as in the last days"})
+		l.Facts = append(l.Facts, alarm.Fact{Name: "at the end of the month", Value: "about " + Size(mark.Project) + ", if it goes on as in the last days"})
 	}
 	if m.Cost != nil {
 		l.Facts = append(l.Facts,
@@ -56,7 +56,7 @@ func (m *Meter) top(hours []Hour) alarm.Table {
 		if i == maxChannels {
 			break
 		}
-		t.Rows = append(t.Rows, alarm.Fact{Name: s.Channel, Value: size(s.Bytes)})
+		t.Rows = append(t.Rows, alarm.Fact{Name: s.Channel, Value: Size(s.Bytes)})
 	}
 	return t
 }
@@ -71,9 +71,9 @@ func (m *Meter) advice() []string {
 		"Fewer or smaller versions, and operators who keep their old database as a seed, make downloads smaller.")
 }
 
-// size is a number of bytes for people, in the units that CDNs are paid by. A whole
+// Size is a number of bytes for people, in the units that CDNs are paid by. A whole
 // number of them has no fraction.
-func size(n int64) string {
+func Size(n int64) string {
 	for _, u := range []struct {
 		bytes int64
 		name  string
