@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -124,7 +125,7 @@ func (d *daemon) command(args ...string) string {
 	out, err := cmd.Output()
 	if err != nil {
 		stderr := ""
-		if e, ok := err.(*exec.ExitError); ok {
+		if e, ok := errors.AsType[*exec.ExitError](err); ok {
 			stderr = string(e.Stderr)
 		}
 		d.Fatalf("%s: %v\n%s\n%s", args, err, out, stderr)

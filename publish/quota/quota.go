@@ -105,6 +105,14 @@ func (m *Meter) Look(ctx context.Context, o *alarm.Outbox, now time.Time) (*Mont
 	var last *Month
 	err = o.Update(func(tx *alarm.Tx) error {
 		for start := first; !start.After(month); start = start.AddDate(0, 1, 0) {
+			// Who begins to watch is not told of a month that is over.
+			watched, err := tx.Mark(markName(m.Name, start), &Month{})
+			if err != nil {
+				return err
+			}
+			if start.Before(month) && !watched {
+				continue
+			}
 			if last, err = m.note(tx, start, within(hours, start), now); err != nil {
 				return err
 			}

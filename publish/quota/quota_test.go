@@ -134,6 +134,16 @@ func TestSteps(t *testing.T) {
 	w.look("2027-01-01 01:00", "2 TB in December 2026", "1 TB in January 2027")
 }
 
+// TestFirstLook says nothing of the month before, which nobody has watched.
+func TestFirstLook(t *testing.T) {
+	w := watch(t, Rules{Step: tb})
+	w.set("2026-11-30 23:00", 5*tb)
+	w.set("2026-12-01 00:00", 2*tb)
+	w.look("2026-12-01 00:30", "1 TB in December 2026", "2 TB in December 2026")
+	w.set("2026-11-30 23:00", 6*tb)
+	w.look("2026-12-01 00:40")
+}
+
 // TestMoney crosses shares of a budget, and days that are too dear.
 func TestMoney(t *testing.T) {
 	w := watch(t, Rules{Budget: 360, Percents: []int{100, 50}, Rate: 100})
