@@ -102,11 +102,13 @@ quota: [{ source: cloudwatch, distribution: E2QWRUHEXAMPLE`, filepath.Join(d.dir
 	if pings.Load() == 0 {
 		t.Error("nobody has heard that the agent lives")
 	}
-	// What cannot be asked for is a problem.
+	// Another configuration holds at once. What cannot be asked for is a problem.
 	api.Refuse("AccessDenied")
-	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
-	must(t, d.cmd.Wait())
-	d.start()
+	file := filepath.Join(d.dir, "qsyncd.yaml")
+	text, err := os.ReadFile(file)
+	must(t, err)
+	must(t, os.WriteFile(file, []byte(strings.Replace(string(text), "chief@", "boss@", 1)), 0o600))
+	must(t, d.cmd.Process.Signal(syscall.SIGHUP))
 	eventually(t, patience, "a problem", func() bool {
 		return strings.Contains(strings.Join(overview().Problems, "\n"), "CloudWatch answers AccessDenied")
 	})

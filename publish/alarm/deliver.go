@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -55,7 +56,7 @@ func (o *Outbox) Deliver(ctx context.Context, s Sender, to []string) (sent int, 
 			last.Failures, last.Error = 0, ""
 		} else {
 			last.Failures++
-			last.Error = err.Error()
+			last.Error = strings.ReplaceAll(err.Error(), "\n", "; ")
 		}
 		return tx.write(deliveryBucket, lastKey, last)
 	}))

@@ -34,10 +34,7 @@ func NewSES(region, from string) (*SES, error) {
 	if err != nil {
 		return nil, err
 	}
-	api := sesv2.NewFromConfig(config, func(o *sesv2.Options) {
-		o.Region = region
-		o.HTTPClient = amazon.ReadBodies{HTTPClient: o.HTTPClient}
-	})
+	api := sesv2.NewFromConfig(config, func(o *sesv2.Options) { o.Region = region })
 	return &SES{api, region, from}, nil
 }
 
@@ -61,5 +58,7 @@ func (s *SES) Send(ctx context.Context, m *Mail, to string) error {
 		Destination:      &types.Destination{ToAddresses: []string{to}},
 		Content:          &types.EmailContent{Raw: &types.RawMessage{Data: raw.Bytes()}},
 	})
-	return amazon.Explain("SES", "ses", err)
+	return amazon.Explain(err, "SES", "ses", "to the agent's user or role, and ses:SendRawEmail", map[string]string{
+		"MessageRejected": "verify the address or the domain of from: in this region; an account in the sandbox needs that of to: as well",
+	})
 }

@@ -60,7 +60,7 @@ func TestSES(t *testing.T) {
 		t.Errorf("sent: %+v\n%s", got, raw)
 	}
 	for _, c := range []struct{ code, want, hint string }{
-		{"MessageRejected", "SES answers MessageRejected: Email address is not verified", ""},
+		{"MessageRejected", "SES answers MessageRejected: Email address is not verified", "verify the address"},
 		{"AccessDeniedException", "SES answers AccessDeniedException", "allow ses:SendEmail"},
 	} {
 		refusal = c.code

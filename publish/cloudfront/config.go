@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 )
 
@@ -18,6 +19,10 @@ func Config(ctx context.Context) (aws.Config, error) {
 	if err != nil {
 		return aws.Config{}, fmt.Errorf("read the AWS configuration: %w", err)
 	}
+	if config.HTTPClient == nil { // unless AWS_CA_BUNDLE is given
+		config.HTTPClient = awshttp.NewBuildableClient()
+	}
+	config.HTTPClient = readBodies{config.HTTPClient}
 	config.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
 	config.Credentials = aws.NewCredentialsCache(chain{config.Credentials})
 	// CloudFront is in no region, and its client wants one.

@@ -39,10 +39,7 @@ func NewCloudWatch(distribution string) (*CloudWatch, error) {
 	if err != nil {
 		return nil, err
 	}
-	api := cloudwatch.NewFromConfig(config, func(o *cloudwatch.Options) {
-		o.Region = metricsRegion
-		o.HTTPClient = amazon.ReadBodies{HTTPClient: o.HTTPClient}
-	})
+	api := cloudwatch.NewFromConfig(config, func(o *cloudwatch.Options) { o.Region = metricsRegion })
 	return &CloudWatch{api, distribution}, nil
 }
 
@@ -97,7 +94,7 @@ func (c *CloudWatch) ask(ctx context.Context, input *cloudwatch.GetMetricDataInp
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	out, err := c.api.GetMetricData(ctx, input)
-	return out, amazon.Explain("CloudWatch", "cloudwatch", err)
+	return out, amazon.Explain(err, "CloudWatch", "cloudwatch", "to the agent's user or role", nil)
 }
 
 func messages(all []types.MessageData) (text string) {

@@ -1,13 +1,10 @@
-// Package amazon says in words for people what a service of AWS has answered.
+// Package amazon is what the clients of AWS's services have in common.
 package amazon
 
 import (
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/smithy-go"
 )
 
@@ -23,9 +20,11 @@ func (e *refusal) Unwrap() error { return e.err }
 func (e *refusal) Hint() string  { return e.hint }
 
 // Explain says of the error of a request what the service has answered, and what can
-// be done about it. permission is the prefix of the service's actions in policies. What
-// the SDK wraps around the words of the service helps nobody.
-func Explain(service, permission string, err error) error {
+// be done about it. What the SDK wraps around the service's words, headers and the name
+// of the machine among it, helps nobody. A request that is not allowed needs a right: the
+// service's name in policies is prefix, and whereTo says what else is to be known of
+// it. hints are for other codes.
+func Explain(err error, service, prefix, whereTo string, hints map[string]string) error {
 	answer, refused := errors.AsType[smithy.APIError](err)
 	if !refused {
 		return err
@@ -34,32 +33,17 @@ func Explain(service, permission string, err error) error {
 	switch operation := (*smithy.OperationError)(nil); answer.ErrorCode() {
 	case "AccessDenied", "AccessDeniedException":
 		if errors.As(err, &operation) {
-			e.hint = fmt.Sprintf("allow %s:%s to the agent's user or role", permission, operation.Operation())
+			e.hint = fmt.Sprintf("allow %s:%s %s", prefix, operation.Operation(), whereTo)
 		}
 	case "InvalidClientTokenId", "SignatureDoesNotMatch", "ExpiredToken", "UnrecognizedClientException", "IncompleteSignature":
 		e.hint = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the role of this machine"
 	case "RequestExpired", "RequestTimeTooSkewed":
 		e.hint = "set the clock of this machine"
+	default:
+		e.hint = hints[answer.ErrorCode()]
 	}
 	if e.hint == "" {
 		return errors.New(e.text)
 	}
 	return e
-}
-
-// ReadBodies is an HTTP client whose requests have bodies that can be read and nothing
-// else.
-//
-// The SDK closes a body as soon as the answer begins, and what it then answers to
-// WriteTo is io.EOF. net/http, which looks whether more follows than was announced,
-// takes that for a failure and closes the connection, with the answer on it. From Read
-// the same io.EOF says what it should.
-type ReadBodies struct{ aws.HTTPClient }
-
-// Do implements [aws.HTTPClient].
-func (c ReadBodies) Do(r *http.Request) (*http.Response, error) {
-	if r.Body != nil {
-		r.Body = struct{ io.ReadCloser }{r.Body}
-	}
-	return c.HTTPClient.Do(r)
 }
