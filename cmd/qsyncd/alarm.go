@@ -56,10 +56,7 @@ func testAlarm(ctx context.Context, out *term.Output, configFile string) error {
 	if err != nil {
 		return err
 	}
-	m, err := testMail(cfg, time.Now())
-	if err != nil {
-		return err
-	}
+	m := testMail(cfg, time.Now())
 	var failed []error
 	for _, to := range cfg.Alarms.Mail.To {
 		if err := sender.Send(ctx, m, to); err != nil {
@@ -75,7 +72,7 @@ func testAlarm(ctx context.Context, out *term.Output, configFile string) error {
 	return errors.Join(failed...)
 }
 
-func testMail(cfg *config.Agent, now time.Time) (*alarm.Mail, error) {
+func testMail(cfg *config.Agent, now time.Time) *alarm.Mail {
 	l := &alarm.Letter{
 		Subject: "[qsync] test of " + cfg.Publisher,
 		Lead:    []string{"Somebody wants to know whether alarms arrive. This one has."},

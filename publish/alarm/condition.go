@@ -115,11 +115,7 @@ func (w *Watch) over(tx *Tx, key string, a Active, now time.Time, quiet bool) er
 func (w *Watch) post(tx *Tx, a Active, l *Letter, now time.Time) error {
 	l.Sender = w.Publisher
 	id := MessageID(w.Publisher, a.Kind, a.Subject, a.Since.Format("20060102150405"), fmt.Sprint(a.Copies))
-	m, err := l.Mail(id, now)
-	if err != nil {
-		return err
-	}
-	return tx.Post(m)
+	return tx.Post(l.Mail(id, now))
 }
 
 func facts(a Active) []Fact {

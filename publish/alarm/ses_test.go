@@ -52,7 +52,7 @@ func TestSES(t *testing.T) {
 	}
 	s, err := NewSES("eu-west-1", "qsync@example.org")
 	must(t, err)
-	m := letter(t, "one")
+	m := letter("one")
 	must(t, s.Send(t.Context(), m, "ops@example.org"))
 	raw := string(got.Content.Raw.Data)
 	if got.FromEmailAddress != "qsync@example.org" || strings.Join(got.Destination.ToAddresses, " ") != "ops@example.org" ||

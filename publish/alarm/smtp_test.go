@@ -35,15 +35,12 @@ func sender(s *mailtest.Server, how TLS) *SMTP {
 	}
 }
 
-func letter(t *testing.T, subject string) *Mail {
-	t.Helper()
+func letter(subject string) *Mail {
 	l := &Letter{
 		Subject: subject, Lead: []string{"It is <so>."}, Facts: []Fact{{"größe", "7 TB"}}, Advice: []string{"Nothing."},
 		Tables: []Table{{"Top channels", []Fact{{"demo-files", "6 TB"}}}}, Sender: "snapshots.example.org",
 	}
-	m, err := l.Mail(MessageID("snapshots.example.org", "test", subject), time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC))
-	must(t, err)
-	return m
+	return l.Mail(MessageID("snapshots.example.org", "test", subject), time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC))
 }
 
 func TestSMTP(t *testing.T) {
@@ -70,7 +67,7 @@ func TestSMTP(t *testing.T) {
 			if c.change != nil {
 				c.change(s)
 			}
-			err := s.Send(t.Context(), letter(t, "one"), "ops@example.org")
+			err := s.Send(t.Context(), letter("one"), "ops@example.org")
 			if c.want == "" {
 				must(t, err)
 				must(t, s.Check(t.Context()))
@@ -97,7 +94,7 @@ func TestSMTP(t *testing.T) {
 func TestMail(t *testing.T) {
 	server := startMail(t, mailtest.Options{})
 	s := sender(server, StartTLS)
-	m := letter(t, "größer\nBcc: all@example.org")
+	m := letter("größer\nBcc: all@example.org")
 	must(t, s.Send(t.Context(), m, "ops@example.org"))
 	must(t, s.Send(t.Context(), m, "ops@example.org"))
 	mails := server.Mails()
@@ -144,7 +141,7 @@ func TestHanging(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	begun := time.Now()
-	if err := sender(server, StartTLS).Send(ctx, letter(t, "one"), "ops@example.org"); err == nil || time.Since(begun) > 5*time.Second {
+	if err := sender(server, StartTLS).Send(ctx, letter("one"), "ops@example.org"); err == nil || time.Since(begun) > 5*time.Second {
 		t.Errorf("%v after %s", err, time.Since(begun))
 	}
 }
@@ -173,7 +170,7 @@ func TestDeliver(t *testing.T) {
 	post := func(subjects ...string) {
 		must(t, o.Update(func(tx *Tx) error {
 			for _, s := range subjects {
-				must(t, tx.Post(letter(t, s)))
+				must(t, tx.Post(letter(s)))
 			}
 			return nil
 		}))
@@ -228,7 +225,7 @@ func TestRollback(t *testing.T) {
 	broken := errors.New("broken")
 	if err := o.Update(func(tx *Tx) error {
 		must(t, tx.SetMark("a", 1))
-		must(t, tx.Post(letter(t, "1")))
+		must(t, tx.Post(letter("1")))
 		return broken
 	}); !errors.Is(err, broken) {
 		t.Fatal(err)

@@ -141,11 +141,7 @@ func (m *Meter) note(tx *alarm.Tx, start time.Time, hours []Hour, now time.Time)
 		mark.USD, mark.EndUSD = m.Cost(mark.Bytes), m.Cost(mark.Project)
 	}
 	for _, c := range m.crossed(mark, hours) {
-		mail, err := m.letter(c, mark, hours).Mail(c.id(m, start), now)
-		if err == nil {
-			err = tx.Post(mail)
-		}
-		if err != nil {
+		if err := tx.Post(m.letter(c, mark, hours).Mail(c.id(m, start), now)); err != nil {
 			return nil, err
 		}
 	}

@@ -174,8 +174,8 @@ func TestLetter(t *testing.T) {
 	m := w.look("2026-11-11 00:00", "1 TB in November 2026")[0]
 	for _, want := range []string{
 		"E2QWRUHEXAMPLE has delivered more than 1 TB in November 2026.",
-		"delivered so far        1 TB\n", "known up to             2026-11-11 00:00 UTC\n",
-		"at the end of the month about 3 TB,", "cost so far             about $80\n", "cost of the month       about $240,",
+		"delivered so far         1 TB\n", "known up to              2026-11-11 00:00 UTC\n",
+		"at the end of the month  about 3 TB,", "cost so far              about $80\n", "cost of the month        about $240,",
 		"What to do\n- ", "qsyncd of snapshots.example.org",
 	} {
 		if !strings.Contains(m.Text, want) {
