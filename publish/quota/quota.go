@@ -32,10 +32,10 @@ type Source interface {
 
 // Hour is what was delivered in an hour.
 type Hour struct {
-	Start time.Time
-	Bytes int64
+	Start time.Time `json:"start"`
+	Bytes int64     `json:"bytes"`
 	// Channels are the bytes of those that can be told apart; nil is of none.
-	Channels map[string]int64
+	Channels map[string]int64 `json:"channels,omitempty"`
 }
 
 // Rules say what there is a mail about. What is zero is no rule.
@@ -65,7 +65,6 @@ type Month struct {
 	Start   time.Time `json:"start"`
 	Looked  time.Time `json:"looked"`
 	Bytes   int64     `json:"bytes"`             // as known then
-	Highest int64     `json:"highest"`           // that was ever known
 	Known   time.Time `json:"known,omitzero"`    // the end of the last hour that is known
 	Project int64     `json:"projected"`         // bytes at its end
 	USD     float64   `json:"usd,omitempty"`     // what Bytes cost
@@ -136,7 +135,6 @@ func (m *Meter) note(tx *alarm.Tx, start time.Time, hours []Hour, now time.Time)
 	}
 	mark.Start, mark.Looked = start, now
 	mark.Bytes, mark.Known, mark.Project = sum(hours), known(hours), project(hours, start)
-	mark.Highest = max(mark.Highest, mark.Bytes)
 	if m.Cost != nil {
 		mark.USD, mark.EndUSD = m.Cost(mark.Bytes), m.Cost(mark.Project)
 	}

@@ -85,6 +85,7 @@ func newAlarming(log *slog.Logger, ask askNode) *alarming {
 	a := &alarming{
 		log: log, ask: ask, wanted: make(chan *config.Agent, 1), events: make(chan struct{}, 1), ended: make(chan struct{}), cancel: cancel,
 	}
+	a.alive()
 	go a.run(ctx)
 	return a
 }
@@ -205,7 +206,7 @@ func every(ctx context.Context, interval time.Duration, sooner <-chan struct{}, 
 // How long a mail that was not accepted waits before it is tried again.
 const (
 	firstMailRetry = 2 * time.Second
-	maxMailRetry   = 15 * time.Minute
+	maxMailRetry   = 5 * time.Minute
 )
 
 // deliver sends what waits, at once and until it is accepted.
@@ -240,7 +241,7 @@ func (a *alarming) deliver(ctx context.Context, cfg *config.Agent, posted <-chan
 		a.log.Error("mails wait, and are not accepted", append(because(err), "again_in", next.Round(time.Second))...)
 		select {
 		case <-ctx.Done():
-		case <-time.After(next): // whatever is posted meanwhile has to wait as well
+		case <-time.After(next): // what is posted meanwhile waits as well
 		}
 	}
 }
