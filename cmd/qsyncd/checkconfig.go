@@ -11,6 +11,7 @@ import (
 	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/cmd/internal/term"
 	"github.com/qsync/qsync/publish"
+	"github.com/qsync/qsync/publish/quota"
 )
 
 func checkConfigCommand() *cobra.Command {
@@ -39,6 +40,8 @@ type configEvent struct {
 	Targets   []string        `json:"targets"`
 	CDN       []cdnConfig     `json:"cdn,omitempty"`
 	IPFS      *ipfsConfig     `json:"ipfs,omitempty"`
+	Alarms    []string        `json:"alarms_to,omitempty"` // addresses
+	Quota     []quotaConfig   `json:"quota,omitempty"`
 	Channels  []channelConfig `json:"channels"`
 }
 
@@ -57,6 +60,15 @@ type ipfsConfig struct {
 	DHT      string   `json:"dht"`
 	Private  bool     `json:"private"`
 	Identity string   `json:"identity"`
+}
+
+// quotaConfig is a volume that is watched.
+type quotaConfig struct {
+	Name   string `json:"name"`
+	Source string `json:"source"`
+	Step   int64  `json:"step_bytes"`
+	Budget int64  `json:"budget_usd,omitempty"`
+	Day    int64  `json:"day_usd,omitempty"`
 }
 
 // channelConfig is what will happen to a channel. Where a field is empty, nothing
@@ -97,6 +109,12 @@ func checkConfig(out *term.Output, configFile string) error {
 	}
 	if i := cfg.IPFS; i != nil {
 		e.IPFS = &ipfsConfig{i.Swarm, i.Gateway, i.DHT, i.SwarmKey != "", i.Identity}
+	}
+	if cfg.Alarms != nil {
+		e.Alarms = cfg.Alarms.Mail.To
+	}
+	for _, q := range cfg.Quota {
+		e.Quota = append(e.Quota, quotaConfig{q.Name(), q.Source, int64(q.Step), q.Budget.USD, q.DayUSD})
 	}
 	for i := range cfg.Channels {
 		c, err := describeChannel(cfg, &cfg.Channels[i], time.Now())
@@ -158,6 +176,14 @@ func printConfig(out *term.Output, cfg *config.Agent, e configEvent) {
 		out.Result("  ipfs       %s; %s; dht: %s; is known by %s", strings.Join(i.Swarm, ", "), gateway, describeDHT(cfg.IPFS), i.Identity)
 	}
 	out.Result("  state      %s", e.State)
+	alarms := "none: nobody is told when something is wrong"
+	if len(e.Alarms) > 0 {
+		alarms = "to " + strings.Join(e.Alarms, ", ")
+	}
+	out.Result("  alarms     %s", alarms)
+	for _, q := range e.Quota {
+		out.Result("  quota      %s", describeRules(q))
+	}
 	for i, c := range e.Channels {
 		out.Result("%s", c.Name)
 		if c.NextRun.IsZero() {
@@ -178,6 +204,17 @@ func printConfig(out *term.Output, cfg *config.Agent, e configEvent) {
 		}
 		out.Result("  keep       %s", describeKeep(publish.Keep(cfg.Channels[i].Keep)))
 	}
+}
+
+func describeRules(q quotaConfig) string {
+	text := fmt.Sprintf("%s, by %s: each %s", q.Name, q.Source, quota.Size(q.Step))
+	if q.Budget > 0 {
+		text += fmt.Sprintf("; a month for $%d", q.Budget)
+	}
+	if q.Day > 0 {
+		text += fmt.Sprintf("; days that cost more than $%d", q.Day)
+	}
+	return text
 }
 
 func jitter(d config.Duration) string {

@@ -63,6 +63,7 @@ func run(ctx context.Context, stderr io.Writer, o runOptions) error {
 		Load:      func() (*config.Agent, error) { return config.LoadAgent(o.configFile) },
 		Preflight: agent.NewPreflight,
 		Watch:     agent.NewWatch,
+		Ask:       agent.AskNode,
 		Log:       log,
 		Service:   service,
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/qsync/qsync/cmd/internal/agent"
 	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/cmd/internal/term"
 	"github.com/qsync/qsync/publish/dir"
@@ -31,7 +32,10 @@ func serveCommand() *cobra.Command {
 		Short: "Serve the first dir target over HTTP",
 		Long: `Serve the first dir target over HTTP, with ranges and with cache headers that
 suit a CDN: objects for ever, head and catalog for a short time. Put a web server
-before it where TLS is wanted; any web server can serve the directory as well.`,
+before it where TLS is wanted; any web server can serve the directory as well.
+
+Where a quota has source: serve, what is sent is counted in the state directory, which
+must then be writable.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return serve(cmd.Context(), term.NewOutput(cmd), o)
@@ -56,15 +60,15 @@ const (
 )
 
 func serve(ctx context.Context, out *term.Output, o serveOptions) error {
-	agent, err := config.LoadAgent(o.configFile)
+	cfg, err := config.LoadAgent(o.configFile)
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(agent.Targets, func(t config.Target) bool { return t.Dir != nil })
+	i := slices.IndexFunc(cfg.Targets, func(t config.Target) bool { return t.Dir != nil })
 	if i < 0 {
 		return term.WithHint(errors.New("serve: no target is a directory"), "a bucket serves itself, or a CDN does")
 	}
-	base := agent.Targets[i].Dir.Path
+	base := cfg.Targets[i].Dir.Path
 	if _, err := os.Stat(base); err != nil {
 		return term.WithHint(fmt.Errorf("serve: %w", err), "qsyncd publish makes it")
 	}
@@ -78,13 +82,22 @@ func serve(ctx context.Context, out *term.Output, o serveOptions) error {
 	} else {
 		out.Result("%s", url)
 	}
+	handler := dir.Handler(base)
+	group, ctx := errgroup.WithContext(ctx)
+	if slices.ContainsFunc(cfg.Quota, func(q config.Quota) bool { return q.Source == config.SourceServe }) {
+		served := agent.NewServed(cfg)
+		handler = served.Count(handler)
+		group.Go(func() error {
+			served.Keep(ctx, func(err error) { out.Log().Warn("what was sent is not on record yet", "error", err) })
+			return nil
+		})
+	}
 	server := &http.Server{
-		Handler:     dir.Handler(base),
+		Handler:     handler,
 		ReadTimeout: readTimeout,
 		IdleTimeout: idleTimeout,
 		ErrorLog:    slog.NewLogLogger(out.Log().Handler(), slog.LevelWarn),
 	}
-	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve %s: %w", url, err)

@@ -10,7 +10,9 @@ import (
 	"github.com/qsync/qsync/cmd/internal/agent"
 	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/cmd/internal/term"
+	"github.com/qsync/qsync/publish/alarm"
 	"github.com/qsync/qsync/publish/ipfs/mirror"
+	"github.com/qsync/qsync/publish/quota"
 	"github.com/qsync/qsync/publish/status"
 )
 
@@ -74,10 +76,48 @@ func printOverview(out *term.Output, o *agent.Overview) {
 			out.Result("  %-8s %s", p.State, describePin(p))
 		}
 	}
+	printAlarms(out, o)
 	out.Result("")
 	for _, d := range o.Disks {
 		out.Result("disk       %s free of %s: %s (%s)", term.Size(d.Free), term.Size(d.Total), d.Path, d.Holds)
 	}
+}
+
+func printAlarms(out *term.Output, o *agent.Overview) {
+	if o.Alarms == nil {
+		return
+	}
+	out.Result("")
+	out.Result("alarms     %s", describeOutbox(o.Alarms))
+	for _, a := range o.Alarms.Active {
+		out.Result("  since    %s: %s: %s", moment(a.Since), a.Subject, a.Text)
+	}
+	for _, q := range o.Quota {
+		out.Result("  quota    %s: %s", q.Name, describeQuota(q))
+	}
+}
+
+func describeOutbox(s *alarm.Status) string {
+	switch {
+	case s.Waiting == 0 && s.Tried.IsZero():
+		return "no mail has been sent yet"
+	case s.Waiting == 0:
+		return "no mail waits; the last one was accepted at " + moment(s.Tried)
+	case s.Failures == 0:
+		return fmt.Sprintf("%d mails wait", s.Waiting)
+	}
+	return fmt.Sprintf("%d mails wait since %s; not accepted %d times, the last time at %s", s.Waiting, moment(s.Oldest), s.Failures, moment(s.Tried))
+}
+
+func describeQuota(q agent.Quota) string {
+	if q.Month == nil {
+		return "it was not looked at this month"
+	}
+	text := fmt.Sprintf("%s in %s, about %s at its end", quota.Size(q.Month.Bytes), q.Month.Start.Format("January 2006"), quota.Size(q.Month.Project))
+	if q.Month.EndUSD > 0 {
+		text += fmt.Sprintf(" for about $%.0f", q.Month.EndUSD)
+	}
+	return text + "; looked at " + moment(q.Month.Looked)
 }
 
 func printChannel(out *term.Output, c *agent.Channel) {

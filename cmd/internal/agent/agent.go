@@ -31,7 +31,9 @@ type Agent struct {
 	Preflight func(*config.Agent, *config.Channel) Preflight
 	// Watch is how it is looked at between runs, likewise; it may be nil.
 	Watch func(*config.Agent, *config.Channel) func(context.Context) error
-	Log   *slog.Logger
+	// Ask is how the alarms ask the node, likewise; see [Look].
+	Ask askNode
+	Log *slog.Logger
 	// Service is told how the agent does; nil is nobody.
 	Service *Service
 }
@@ -59,9 +61,10 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) error {
 	defer unlock(lock)
 	l := &loop{
 		Agent: a, state: cfg.State, channels: map[string]*channel{}, settled: make(chan settlement),
-		ipfs: newIPFSNode(a.Log),
+		ipfs: newIPFSNode(a.Log), alarms: newAlarming(a.Log, a.Ask),
 	}
 	defer l.ipfs.close()
+	defer l.alarms.close()
 	if err := l.adopt(cfg); err != nil {
 		return err
 	}
@@ -80,6 +83,7 @@ type loop struct {
 	ready    bool // the service manager knows that it has started
 	settled  chan settlement
 	ipfs     *ipfsNode
+	alarms   *alarming
 }
 
 // settlement is what a job that has ended changes in the loop.
@@ -107,6 +111,7 @@ func (l *loop) run(ctx context.Context, reload <-chan os.Signal) {
 		}
 		wake := l.look(ctx, clock())
 		l.Service.Alive()
+		l.alarms.alive()
 		l.Service.Status(l.describe(clock()))
 		timer.Reset(l.Service.atMost(max(0, wake)))
 	}
@@ -210,6 +215,7 @@ func (l *loop) adopt(cfg *config.Agent) error {
 		}
 	}
 	l.ipfs.configure(cfg)
+	l.alarms.configure(cfg)
 	now := clock()
 	for i := range cfg.Channels {
 		name := cfg.Channels[i].Name

@@ -14,7 +14,9 @@ import (
 
 	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/manifest"
+	"github.com/qsync/qsync/publish/alarm"
 	"github.com/qsync/qsync/publish/ipfs/mirror"
+	"github.com/qsync/qsync/publish/quota"
 	"github.com/qsync/qsync/publish/status"
 	"github.com/qsync/qsync/snapshot/chain"
 )
@@ -27,6 +29,8 @@ type Overview struct {
 	Agent     *Holder         `json:"agent,omitempty"`    // nil if it does not run
 	Channels  []*Channel      `json:"channels"`
 	Mirrors   []mirror.Status `json:"mirrors,omitempty"`
+	Alarms    *alarm.Status   `json:"alarms,omitempty"` // nil if none are configured
+	Quota     []Quota         `json:"quota,omitempty"`
 	Disks     []Disk          `json:"disks"`
 }
 
@@ -77,10 +81,13 @@ const (
 	targetTimeout = 15 * time.Second
 )
 
+// askNode is how a node is asked for its health.
+type askNode func(context.Context, *config.Agent, *config.Channel) (chain.Health, error)
+
 // Look returns an overview. It asks the nodes by ask, which is [AskNode], or none if
 // that is nil. What cannot be found out is a problem of the channel; only a record that
 // cannot be read is an error.
-func Look(ctx context.Context, a *config.Agent, ask func(context.Context, *config.Agent, *config.Channel) (chain.Health, error)) (*Overview, error) {
+func Look(ctx context.Context, a *config.Agent, ask askNode) (*Overview, error) {
 	o := &Overview{Publisher: a.Publisher, Disks: disks(a)}
 	if holder, alive := held(agentLockFile(a.State)); alive {
 		o.Agent = &holder
@@ -118,11 +125,50 @@ func Look(ctx context.Context, a *config.Agent, ask func(context.Context, *confi
 	if err := o.lookAtMirrors(a); err != nil {
 		return nil, err
 	}
+	o.lookAtAlarms(a)
 	o.OK = len(o.Problems) == 0
 	for _, c := range o.Channels {
 		o.OK = o.OK && c.OK
 	}
 	return o, nil
+}
+
+// Quota is how much of what is watched was delivered this month.
+type Quota struct {
+	Name  string       `json:"name"`
+	Month *quota.Month `json:"month,omitempty"` // nil before the first look
+	quota.Attempt
+}
+
+// lookAtAlarms says what waits to be mailed, and what is known of quotas.
+func (o *Overview) lookAtAlarms(a *config.Agent) {
+	if a.Alarms == nil {
+		return
+	}
+	outbox := alarm.In(a.State)
+	s, err := outbox.Status()
+	if err != nil {
+		o.Problems = append(o.Problems, err.Error())
+		return
+	}
+	o.Alarms = &s
+	if s.Error != "" {
+		o.Problems = append(o.Problems, fmt.Sprintf("%d mails wait since %s: %s", s.Waiting, s.Oldest.UTC().Format(time.DateTime), s.Error))
+	}
+	for i := range a.Quota {
+		q := Quota{Name: a.Quota[i].Name()}
+		q.Month, err = (&quota.Meter{Name: q.Name}).On(outbox, clock())
+		if err == nil {
+			q.Attempt, err = quota.LastAttempt(outbox, q.Name)
+		}
+		if err == nil && q.Error != "" {
+			err = errors.New(q.Error)
+		}
+		if err != nil {
+			o.Problems = append(o.Problems, err.Error())
+		}
+		o.Quota = append(o.Quota, q)
+	}
 }
 
 // lookAtMirrors says what is on record of them. They are not asked.

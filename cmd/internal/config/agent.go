@@ -48,6 +48,14 @@ type Agent struct {
 	// which knows no day of 23 hours. Default: UTC.
 	TimeZone string `yaml:"time_zone"`
 
+	// Alarms say who is told by mail when something is wrong, or a quota reached.
+	// Default: nobody is.
+	Alarms *Alarms `yaml:"alarms"`
+
+	// Quota are the volumes that are watched, of a CDN or of the agent's own server.
+	// It needs alarms. Default: none.
+	Quota []Quota `yaml:"quota"`
+
 	// Channels are the streams of snapshots. The first channel of a chain to
 	// be published is what the name of the chain stands for.
 	Channels []Channel `yaml:"channels"`
@@ -427,6 +435,12 @@ func (a *Agent) setDefaults(dir string) {
 	a.TimeZone = cmp.Or(a.TimeZone, DefaultTimeZone)
 	a.Grace = cmp.Or(a.Grace, Duration(DefaultGrace))
 	a.HeadTTL = cmp.Or(a.HeadTTL, Duration(DefaultHeadTTL))
+	if a.Alarms != nil {
+		a.Alarms.setDefaults(dir)
+	}
+	for i := range a.Quota {
+		a.Quota[i].setDefaults()
+	}
 	for i := range a.Targets {
 		if t := a.Targets[i].Dir; t != nil {
 			absolute(&t.Path)

@@ -36,6 +36,9 @@ func (a *Agent) check(d *document) error {
 	if err := a.checkTargets(d); err != nil {
 		return err
 	}
+	if err := a.checkAlarms(d); err != nil {
+		return err
+	}
 	if len(a.Channels) == 0 {
 		return d.fault("channels", "", "nothing to publish")
 	}
@@ -348,6 +351,9 @@ func (a *Agent) checkPrivate(d *document) error {
 		if t.IPFS != nil {
 			maps.Copy(private, t.IPFS.secrets(fmt.Sprintf("targets[%d].ipfs", i)))
 		}
+	}
+	if a.Alarms != nil && a.Alarms.Mail.SMTP != nil && a.Alarms.Mail.SMTP.PasswordFile != "" {
+		private["alarms.mail.smtp.password_file"] = a.Alarms.Mail.SMTP.PasswordFile
 	}
 	for i, c := range a.Channels {
 		private[fmt.Sprintf("channels[%d].database.path", i)] = c.Database.Path

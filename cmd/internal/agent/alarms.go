@@ -1,0 +1,244 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"reflect"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/qsync/qsync/cmd/internal/awssetup"
+	"github.com/qsync/qsync/cmd/internal/config"
+	"github.com/qsync/qsync/cmd/internal/secret"
+	"github.com/qsync/qsync/publish/alarm"
+	"github.com/qsync/qsync/publish/quota"
+	"github.com/qsync/qsync/publish/s3"
+)
+
+// NewSender is the mail system that the configuration names.
+func NewSender(a *config.Agent) (alarm.Sender, error) {
+	m := a.Alarms.Mail
+	if m.SES != nil {
+		return alarm.NewSES(m.SES.Region, m.From)
+	}
+	return &alarm.SMTP{
+		Host: m.SMTP.Host, Port: m.SMTP.Port, TLS: alarm.TLS(m.SMTP.TLS), User: m.SMTP.User, From: m.From,
+		Password: func() (string, error) {
+			text, err := secret.Read(m.SMTP.PasswordFile)
+			return strings.TrimRight(string(text), "\r\n"), err
+		},
+	}, nil
+}
+
+// NewMeter watches what a quota is about.
+func NewMeter(a *config.Agent, q *config.Quota) (*quota.Meter, error) {
+	m := &quota.Meter{
+		Name: q.Name(), Publisher: a.Publisher,
+		Rules: quota.Rules{
+			Step: int64(q.Step), Budget: float64(q.Budget.USD), Percents: q.Budget.Percents, Rate: float64(q.DayUSD),
+		},
+		Cost: awssetup.TransferUSD,
+	}
+	var err error
+	switch q.Source {
+	case config.SourceServe:
+		m.Source, m.Cost = NewServed(a), nil
+	case config.SourceCloudWatch:
+		m.Source, err = quota.NewCloudWatch(q.Distribution)
+	default:
+		var store *s3.Target
+		store, err = s3.New(s3.Options{Bucket: q.Bucket, Region: q.Region, Endpoint: q.Endpoint, Prefix: q.Prefix})
+		m.Source = &quota.AccessLogs{
+			Store: store, Distribution: q.Distribution, Channels: a.ChannelNames(), Outbox: alarm.In(a.State), Name: q.Name(),
+		}
+	}
+	return m, err
+}
+
+// NewServed counts what the agent's own server sends.
+func NewServed(a *config.Agent) *quota.Served {
+	return &quota.Served{Outbox: alarm.In(a.State), Channels: a.ChannelNames()}
+}
+
+// alarming watches quotas and what may go wrong, and has mails sent, as the
+// configuration has it. It is beside the loop: nothing that it does, or waits for, holds
+// up a run.
+type alarming struct {
+	log    *slog.Logger
+	ask    askNode
+	wanted chan *config.Agent // the newest configuration
+	events chan struct{}      // something may have gone wrong, or be over
+	beat   atomic.Int64       // when the loop was last known to live, in seconds since 1970
+	ended  chan struct{}
+	cancel context.CancelFunc
+}
+
+func newAlarming(log *slog.Logger, ask askNode) *alarming {
+	ctx, cancel := context.WithCancel(context.Background())
+	a := &alarming{
+		log: log, ask: ask, wanted: make(chan *config.Agent, 1), events: make(chan struct{}, 1), ended: make(chan struct{}), cancel: cancel,
+	}
+	a.alive()
+	go a.run(ctx)
+	return a
+}
+
+// configure sets the configuration that holds from now on. It does not wait.
+func (a *alarming) configure(cfg *config.Agent) {
+	select {
+	case <-a.wanted: // nobody has looked at it yet
+	default:
+	}
+	a.wanted <- cfg
+}
+
+// look looks at what may have gone wrong. It does not wait.
+func (a *alarming) look() {
+	select {
+	case a.events <- struct{}{}:
+	default:
+	}
+}
+
+// alive says that the loop lives.
+func (a *alarming) alive() { a.beat.Store(clock().Unix()) }
+
+// close ends it. What has not been sent is sent by the next agent.
+func (a *alarming) close() {
+	a.cancel()
+	<-a.ended
+}
+
+func (a *alarming) run(ctx context.Context) {
+	defer close(a.ended)
+	var now *config.Agent
+	stop := func() {}
+	defer func() { stop() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case cfg := <-a.wanted:
+			if now != nil && reflect.DeepEqual(now, cfg) {
+				continue
+			}
+			stop()
+			now, stop = cfg, a.start(ctx, cfg)
+		}
+	}
+}
+
+// start begins to watch. What it returns ends that.
+func (a *alarming) start(ctx context.Context, cfg *config.Agent) (stop func()) {
+	if cfg.Alarms == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var workers sync.WaitGroup
+	posted := make(chan struct{}, 1)
+	for i := range cfg.Quota {
+		workers.Go(func() { a.meter(ctx, cfg, &cfg.Quota[i], posted) })
+	}
+	workers.Go(func() { a.watch(ctx, cfg, posted) })
+	workers.Go(func() { a.deliver(ctx, cfg, posted) })
+	if cfg.Alarms.Ping != "" {
+		workers.Go(func() { a.ping(ctx, cfg.Alarms.Ping) })
+	}
+	return func() {
+		cancel()
+		workers.Wait()
+	}
+}
+
+// tell lets the deliverer know that there may be something to deliver.
+func tell(posted chan<- struct{}) {
+	select {
+	case posted <- struct{}{}:
+	default:
+	}
+}
+
+// meter looks at a quota from time to time.
+func (a *alarming) meter(ctx context.Context, cfg *config.Agent, q *config.Quota, posted chan<- struct{}) {
+	log, outbox := a.log.With("quota", q.Name()), alarm.In(cfg.State)
+	every(ctx, time.Duration(q.Interval), nil, func() {
+		m, err := NewMeter(cfg, q)
+		var month *quota.Month
+		if err == nil {
+			month, err = m.Look(ctx, outbox, clock())
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			log.Warn("the quota cannot be looked at", because(err)...)
+		} else {
+			log.Debug("the quota was looked at", "bytes", month.Bytes, "projected_bytes", month.Project)
+			tell(posted)
+		}
+		if err := quota.Noted(outbox, q.Name(), clock(), err); err != nil {
+			log.Error("what was found out about the quota is not on record", "error", err)
+		}
+	})
+}
+
+// every calls fn at once, then in intervals and when something comes, until ctx ends.
+func every(ctx context.Context, interval time.Duration, sooner <-chan struct{}, fn func()) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		fn()
+		select {
+		case <-ctx.Done():
+		case <-sooner:
+		case <-tick.C:
+		}
+	}
+}
+
+// How long a mail that was not accepted waits before it is tried again.
+const (
+	firstMailRetry = 2 * time.Second
+	maxMailRetry   = 5 * time.Minute
+)
+
+// deliver sends what waits, at once and until it is accepted.
+func (a *alarming) deliver(ctx context.Context, cfg *config.Agent, posted <-chan struct{}) {
+	outbox, to := alarm.In(cfg.State), cfg.Alarms.Mail.To
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = firstMailRetry, maxMailRetry
+	if err := outbox.Forget(to); err != nil {
+		a.log.Error("the outbox cannot be looked through", "error", err)
+	}
+	for ctx.Err() == nil {
+		sender, err := NewSender(cfg)
+		sent := 0
+		if err == nil {
+			sent, err = outbox.Deliver(ctx, sender, to)
+		}
+		if sent > 0 {
+			a.log.Info("mails were accepted", "mails", sent, "by", sender.String())
+		}
+		if err == nil {
+			wait.Reset()
+			select {
+			case <-ctx.Done():
+			case <-posted:
+			}
+			continue
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		next := wait.NextBackOff()
+		a.log.Error("mails wait, and are not accepted", append(because(err), "again_in", next.Round(time.Second))...)
+		select {
+		case <-ctx.Done():
+		case <-time.After(next): // what is posted meanwhile waits as well
+		}
+	}
+}

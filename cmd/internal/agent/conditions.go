@@ -1,0 +1,161 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/qsync/qsync/cmd/internal/config"
+	"github.com/qsync/qsync/manifest"
+	"github.com/qsync/qsync/publish"
+	"github.com/qsync/qsync/publish/alarm"
+	"github.com/qsync/qsync/publish/status"
+)
+
+// The kinds of what may be wrong.
+const (
+	runFailed         = "run"
+	nodeUnhealthy     = "node"
+	headExpires       = "head"
+	targetUnreachable = "target"
+	diskLow           = "disk"
+)
+
+var conditionKinds = []string{runFailed, nodeUnhealthy, headExpires, targetUnreachable, diskLow}
+
+const (
+	// watchInterval is how often is looked for what is wrong.
+	watchInterval = 5 * time.Minute
+	// lasting is how long something that may be gone in a moment must last before
+	// anybody is told: a node that is held for a run does not answer, for one.
+	lasting = watchInterval
+	// lowDisk is the share of a disk that should stay free, and enoughDisk what is
+	// enough of any.
+	lowDisk    = 0.05
+	enoughDisk = 100 << 30 // bytes
+)
+
+// watch looks for what is wrong, and has it told.
+func (a *alarming) watch(ctx context.Context, cfg *config.Agent, posted chan<- struct{}) {
+	outbox := alarm.In(cfg.State)
+	w := &alarm.Watch{Publisher: cfg.Publisher, Repeat: time.Duration(cfg.Alarms.Repeat), Quiet: quietHours(cfg)}
+	every(ctx, watchInterval, a.events, func() {
+		wrong, err := conditions(ctx, cfg, a.ask)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			err = w.Look(outbox, clock(), conditionKinds, wrong)
+		}
+		if err != nil {
+			a.log.Error("what is wrong cannot be looked for", "error", err)
+			return
+		}
+		tell(posted)
+	})
+}
+
+// quietHours are those of the configuration, nil if it has none.
+func quietHours(cfg *config.Agent) func(time.Time) bool {
+	hours := cfg.Alarms.Quiet
+	zone, err := time.LoadLocation(cfg.TimeZone)
+	if hours == (config.Hours{}) || err != nil {
+		return nil
+	}
+	return func(t time.Time) bool { return hours.Contain(t.In(zone)) }
+}
+
+// conditions are what is wrong now.
+func conditions(ctx context.Context, cfg *config.Agent, ask askNode) ([]alarm.Condition, error) {
+	overview, err := Look(ctx, cfg, ask)
+	if err != nil {
+		return nil, err
+	}
+	var all []alarm.Condition
+	for _, c := range overview.Channels {
+		all = append(all, channelConditions(cfg, c, clock())...)
+	}
+	all = append(all, targetConditions(ctx, cfg)...)
+	return append(all, diskConditions(overview.Disks)...), nil
+}
+
+// channelConditions are those of a channel.
+func channelConditions(cfg *config.Agent, c *Channel, now time.Time) (all []alarm.Condition) {
+	advice := []string{"qsyncd status shows the last runs, and qsyncd doctor looks for the cause."}
+	if r := lastEnded(c.Runs); r != nil && r.Outcome == status.Failed {
+		all = append(all, alarm.Condition{
+			Kind: runFailed, Subject: c.Name, Advice: advice,
+			Text: fmt.Sprintf("run %d of %s has failed: %s", r.ID, r.Start.UTC().Format("2006-01-02 15:04 MST"), r.Error),
+		})
+	}
+	if c.Node.State == "unhealthy" {
+		all = append(all, alarm.Condition{
+			Kind: nodeUnhealthy, Subject: c.Name, After: lasting,
+			Text:   "the node is not fit to be published from: " + c.Node.Detail,
+			Advice: []string{"Look at the node and its log. Runs are postponed until it is well."},
+		})
+	}
+	if h := c.Head; h != nil {
+		if left := h.Expires.Sub(now); left < renewalInterval(cfg) {
+			text := fmt.Sprintf("the head expires at %s, and is not renewed", h.Expires.UTC().Format("2006-01-02 15:04 MST"))
+			if left <= 0 {
+				text = fmt.Sprintf("the head has expired at %s: nobody accepts it", h.Expires.UTC().Format("2006-01-02 15:04 MST"))
+			}
+			all = append(all, alarm.Condition{Kind: headExpires, Subject: c.Name, Text: text, After: lasting, Advice: advice})
+		}
+	}
+	return all
+}
+
+// lastEnded is the newest run that is over, nil if there is none.
+func lastEnded(runs []status.Run) *status.Run {
+	i := slices.IndexFunc(runs, func(r status.Run) bool { return r.Outcome != status.Running && r.Outcome != status.Interrupted })
+	if i < 0 {
+		return nil
+	}
+	return &runs[i]
+}
+
+// targetConditions are the targets that do not answer.
+func targetConditions(ctx context.Context, cfg *config.Agent) (all []alarm.Condition) {
+	for _, t := range cfg.Targets {
+		if err := reach(ctx, t); err != nil {
+			all = append(all, alarm.Condition{
+				Kind: targetUnreachable, Subject: t.String(), After: lasting,
+				Text:   "the target does not answer: " + err.Error(),
+				Advice: []string{"Nothing can be published there. qsyncd doctor looks for the cause."},
+			})
+		}
+	}
+	return all
+}
+
+// reach asks a target for something small.
+func reach(ctx context.Context, t config.Target) error {
+	ctx, cancel := context.WithTimeout(ctx, targetTimeout)
+	defer cancel()
+	target, err := openTarget(t)
+	if err != nil {
+		return err
+	}
+	if _, _, err = target.Load(ctx, manifest.CatalogKey); errors.Is(err, publish.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// diskConditions are the disks that are nearly full.
+func diskConditions(disks []Disk) (all []alarm.Condition) {
+	for _, d := range disks {
+		if d.Free < enoughDisk && float64(d.Free) < lowDisk*float64(d.Total) {
+			all = append(all, alarm.Condition{
+				Kind: diskLow, Subject: d.Path, After: lasting,
+				Text:   fmt.Sprintf("the disk of the %s is nearly full: %.1f %% are free", d.Holds, 100*float64(d.Free)/float64(d.Total)),
+				Advice: []string{"Make room: on a full disk nothing is published, what is signed cannot be renewed, and the node may stop."},
+			})
+		}
+	}
+	return all
+}
