@@ -81,7 +81,7 @@ func TestDaemonIPFS(t *testing.T) {
 	}
 	reload("gateway: "+taken.Addr().String(), "@every 1s")
 	eventually(t, patience, "the agent goes on without a node", func() bool {
-		return strings.Contains(d.log.String(), "the node of IPFS does not run") && d.last("demo-files").ID > 0
+		return strings.Contains(d.log.String(), "what is published is not on IPFS") && d.last("demo-files").ID > 0
 	})
 	must(t, taken.Close())
 	eventually(t, patience, "the node is started again", func() bool { return answers(taken.Addr().String()) })
