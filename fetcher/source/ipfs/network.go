@@ -49,6 +49,9 @@ func Join(o NetworkOptions) (*Network, error) {
 	}
 	n := &Network{host: h, bitswap: bsnet.NewFromIpfsHost(h), private: o.SwarmKey != nil, start: start, peers: map[peer.ID]*Peer{}}
 	n.bitswap.Start(receiver{n})
+	for _, id := range protocols {
+		h.SetStreamHandler(id, n.receive)
+	}
 	return n, nil
 }
 
@@ -98,21 +101,17 @@ func (n *Network) peer(name string, info peer.AddrInfo) *Peer {
 	return p
 }
 
-// receiver passes on what the network brings.
+func (n *Network) find(id peer.ID) *Peer {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.peers[id]
+}
+
+// receiver is told of connections.
 type receiver struct{ n *Network }
 
-func (r receiver) find(id peer.ID) *Peer {
-	r.n.mu.Lock()
-	defer r.n.mu.Unlock()
-	return r.n.peers[id]
-}
-
-// ReceiveMessage is told of blocks, and of who does not have them.
-func (r receiver) ReceiveMessage(_ context.Context, sender peer.ID, m bitswap.BitSwapMessage) {
-	if p := r.find(sender); p != nil {
-		p.received(m)
-	}
-}
+// ReceiveMessage is told of messages of versions of bitswap that nobody is asked in.
+func (receiver) ReceiveMessage(context.Context, peer.ID, bitswap.BitSwapMessage) {}
 
 // ReceiveError is told of streams that break off. Who waits for a block notices.
 func (receiver) ReceiveError(error) {}
@@ -122,7 +121,7 @@ func (receiver) PeerConnected(peer.ID) {}
 
 // PeerDisconnected is told of those that have ended.
 func (r receiver) PeerDisconnected(id peer.ID) {
-	if p := r.find(id); p != nil {
+	if p := r.n.find(id); p != nil {
 		p.disconnected()
 	}
 }

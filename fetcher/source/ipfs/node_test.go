@@ -143,7 +143,7 @@ type doing struct {
 
 func (d *doing) ReceiveMessage(_ context.Context, from peer.ID, m bitswap.BitSwapMessage) {
 	for _, e := range m.Wantlist() {
-		if c, ours := address(e.Cid); ours && !e.Cancel {
+		if c, ours := unixfs.CastCID(e.Cid.Bytes()); ours && !e.Cancel {
 			go d.answer(d.node, from, c)
 		} else if e.Cancel {
 			d.mu.Lock()

@@ -230,25 +230,21 @@ var (
 )
 
 // received passes on what a message brings.
-func (p *Peer) received(m bitswap.BitSwapMessage) {
+func (p *Peer) received(m *message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, b := range m.Blocks() {
-		// The library has computed the address from the bytes.
-		c, ours := address(b.Cid())
+	for _, b := range m.blocks {
 		switch {
-		case ours && p.answer(c, leaf{block: b.RawData()}):
+		case p.answer(b.CID, leaf{block: b.body}):
 			p.last = time.Now()
-		case !ours || !p.given[c] && !p.older[c]:
+		case !p.given[b.CID] && !p.older[b.CID]:
 			p.err = backoff.Permanent(errUnasked)
 			p.fail(p.err)
 			return
 		}
 	}
-	for _, missing := range m.DontHaves() {
-		if c, ours := address(missing); ours {
-			p.answer(c, leaf{err: errDontHave})
-		}
+	for _, c := range m.missing {
+		p.answer(c, leaf{err: errDontHave})
 	}
 }
 
@@ -270,9 +266,4 @@ func (p *Peer) answer(c unixfs.CID, l leaf) bool {
 // libraryCID is an address as the libraries have it.
 func libraryCID(c unixfs.CID) cid.Cid {
 	return cid.NewCidV1(uint64(c.Codec), append(mh.Multihash{mh.SHA2_256, manifest.DigestSize}, c.Digest[:]...))
-}
-
-// address is a CID as the trees have it, if they can have it at all.
-func address(c cid.Cid) (unixfs.CID, bool) {
-	return unixfs.CastCID(c.Bytes())
 }
