@@ -104,8 +104,9 @@ func (r *Run) Put(ctx context.Context, digest manifest.Digest, segment []byte) e
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, done := r.put[digest]; done {
-		return nil
+	was, done := r.put[digest]
+	if done && (was.sent || !sent) {
+		return nil // another worker has had the same content
 	}
 	size := int64(len(segment))
 	r.put[digest] = putObject{size: size, sent: sent}

@@ -41,9 +41,15 @@ func (n *network) join() (*ipfs.Network, error) {
 		}
 	}
 	var err error
-	n.joined, err = ipfs.Join(o)
+	if n.joined, err = ipfs.Join(o); err == nil {
+		term.AllowMemory(peersMemory)
+	}
 	return n.joined, err
 }
+
+// peersMemory is what connections to peers keep in use: blocks that arrive, and windows of
+// streams. Below it the collector would run all the time.
+const peersMemory = 96 << 20 // bytes
 
 // close leaves the network. What could go wrong concerns nobody any more.
 func (n *network) close() {

@@ -16,3 +16,10 @@ func limitMemory() {
 		debug.SetMemoryLimit(softMemoryLimit)
 	}
 }
+
+// AllowMemory raises the soft limit, for what is in use all the time from now on.
+func AllowMemory(bytes int64) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(debug.SetMemoryLimit(-1) + bytes)
+	}
+}
