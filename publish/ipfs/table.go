@@ -17,7 +17,7 @@ import (
 // once, and is read where it lies:
 //
 //	header    magic, and the number of records, fences, objects and bytes of nodes
-//	nodes     blocks that are in no object
+//	nodes     blocks of links, which are in no object
 //	records   48 bytes each, in the order of their digests
 //	fences    the first 8 bytes of every 256th digest, which are kept in memory
 //	objects   the digests of the objects that records point into
