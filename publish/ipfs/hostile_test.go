@@ -190,6 +190,9 @@ func TestManyPeers(t *testing.T) {
 		serveMany(t, mib)
 		return
 	}
+	if testing.Short() {
+		t.Skip("with the race detector it takes another memory")
+	}
 	s := startServing(t)
 	var readers sync.WaitGroup
 	var bytesRead atomic.Int64
