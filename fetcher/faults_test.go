@@ -13,6 +13,10 @@ import (
 	"github.com/qsync/qsync/fetcher/source/sourcetest"
 )
 
+// withoutRanges are the faults of servers that know no ranges: they can serve
+// segments, and not files of any length.
+var withoutRanges = []string{"whole object for a range", "endless"}
+
 // TestFaults restores from each kind of faulty server, alone and beside a good
 // one. Whatever happens, a restore that says it succeeded is exact.
 func TestFaults(t *testing.T) { bothLayouts(t, testFaults) }
@@ -26,8 +30,7 @@ func testFaults(t *testing.T, p *publisher) {
 		if p.raw && slices.Contains([]string{"throttle", "reset", "forbidden", "stall", "redirect to itself"}, fault.Name) {
 			continue // nothing of what is in the answer matters
 		}
-		// Who knows no ranges can serve segments, and not files of any length.
-		alone := fault.Alone && (!p.raw || !slices.Contains([]string{"whole object for a range", "endless"}, fault.Name))
+		alone := fault.Alone && (!p.raw || !slices.Contains(withoutRanges, fault.Name))
 		t.Run(fault.Name, func(t *testing.T) {
 			t.Parallel()
 			bad := fault.Serve(t, p.base)

@@ -250,10 +250,10 @@ func TestUnsignedFaults(t *testing.T) {
 			target := filepath.Join(t.TempDir(), "db")
 			_, err := fetcher.Run(t.Context(), unsignedOptions(t, openTree(t, url), target))
 			switch {
-			case fault.Alone && err != nil:
-				t.Error(err)
 			case err == nil:
 				sameContent(t, content(t, target), want)
+			case fault.Alone && !slices.Contains(withoutRanges, fault.Name):
+				t.Error(err)
 			case !errors.Is(err, fetcher.ErrNoSource):
 				t.Errorf("error is %v", err)
 			}
