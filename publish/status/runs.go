@@ -11,14 +11,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"go.etcd.io/bbolt"
-
-	"github.com/qsync/qsync/publish/internal/durable"
 )
 
 // What is kept of each channel: the newest runs, and none older than that.
@@ -26,9 +21,6 @@ const (
 	maxRuns = 1000
 	maxAge  = 400 * 24 * time.Hour
 )
-
-// lockTimeout is how long an operation waits for that of another process.
-const lockTimeout = 10 * time.Second
 
 // The buckets. Runs are one bucket for each channel, and in it id → Run in JSON;
 // anchors are channel → Anchor in JSON.
@@ -39,15 +31,10 @@ var (
 
 // Runs is the record of an agent's runs. It is safe for concurrent use, by
 // several processes too.
-type Runs struct {
-	dir string
-}
+type Runs struct{ record }
 
 // In returns the record in a state directory.
-func In(stateDir string) *Runs { return &Runs{dir: stateDir} }
-
-// File is where the record is.
-func (r *Runs) File() string { return filepath.Join(r.dir, "runs.db") }
+func In(stateDir string) *Runs { return &Runs{record{stateDir, "runs"}} }
 
 // Start records that a run has begun, and returns it with its ID. The caller holds
 // the channel: a run of it that is still recorded as running was killed, and is
@@ -141,72 +128,6 @@ func (r *Runs) LastPublished(channel string) (last Run, ok bool, err error) {
 		return nil
 	})
 	return last, ok, err
-}
-
-// update opens the file for a change, and makes it if need be.
-func (r *Runs) update(change func(*bbolt.Tx) error) (err error) {
-	if err := r.create(); err != nil {
-		return fmt.Errorf("make the record of runs: %w", err)
-	}
-	// A broken page that is found by a change leaves the file locked, one that is
-	// found by reading does not.
-	if err := r.view(readAll); err != nil {
-		return err
-	}
-	defer r.survive(&err)()
-	db, err := bbolt.Open(r.File(), 0o644, &bbolt.Options{Timeout: lockTimeout})
-	if err != nil {
-		return r.opened(err)
-	}
-	if err := errors.Join(db.Update(change), db.Close()); err != nil {
-		return fmt.Errorf("write the record of runs %s: %w", r.File(), err)
-	}
-	return nil
-}
-
-// create makes the file if there is none: whole or not at all, for one that a full
-// disk or a kill has cut short could never be opened again.
-func (r *Runs) create() error {
-	if _, err := os.Stat(r.File()); err == nil {
-		return nil
-	}
-	if err := durable.MkdirAll(r.dir); err != nil {
-		return err
-	}
-	tmp, err := os.MkdirTemp(r.dir, ".runs-*")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(tmp)
-	file := filepath.Join(tmp, "new")
-	db, err := bbolt.Open(file, 0o644, nil)
-	if err != nil {
-		return err
-	}
-	if err := db.Close(); err != nil {
-		return err
-	}
-	// Another process may have been faster, and have written to its own.
-	if err := os.Link(file, r.File()); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return durable.SyncDir(r.dir)
-}
-
-// view opens the file to read. Without a file nothing has been recorded yet.
-func (r *Runs) view(look func(*bbolt.Tx) error) (err error) {
-	defer r.survive(&err)()
-	db, err := bbolt.Open(r.File(), 0, &bbolt.Options{ReadOnly: true, Timeout: lockTimeout})
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return r.opened(err)
-	}
-	defer db.Close() // of a file that is only read
-	if err := db.View(look); err != nil {
-		return fmt.Errorf("read the record of runs %s: %w", r.File(), err)
-	}
-	return nil
 }
 
 func channelBucket(tx *bbolt.Tx, channel string) *bbolt.Bucket {
