@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"log/slog"
-	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -65,100 +64,37 @@ func NewServed(a *config.Agent) *quota.Served {
 }
 
 // alarming watches quotas and what may go wrong, and has mails sent, as the
-// configuration has it. It is beside the loop: nothing that it does, or waits for, holds
-// up a run.
+// configuration has it.
 type alarming struct {
-	log    *slog.Logger
-	ask    askNode
-	wanted chan *config.Agent // the newest configuration
-	events chan struct{}      // something may have gone wrong, or be over
-	beat   atomic.Int64       // when the loop was last known to live, in seconds since 1970
-	ended  chan struct{}
-	cancel context.CancelFunc
+	*beside
+	log  *slog.Logger
+	ask  askNode
+	beat atomic.Int64 // when the loop was last known to live, in seconds since 1970
 }
 
 func newAlarming(log *slog.Logger, ask askNode) *alarming {
-	ctx, cancel := context.WithCancel(context.Background())
-	a := &alarming{
-		log: log, ask: ask, wanted: make(chan *config.Agent, 1), events: make(chan struct{}, 1), ended: make(chan struct{}), cancel: cancel,
-	}
+	a := &alarming{log: log, ask: ask}
 	a.alive()
-	go a.run(ctx)
+	a.beside = newWorkers(a.start)
 	return a
-}
-
-// configure sets the configuration that holds from now on. It does not wait.
-func (a *alarming) configure(cfg *config.Agent) {
-	select {
-	case <-a.wanted: // nobody has looked at it yet
-	default:
-	}
-	a.wanted <- cfg
-}
-
-// look looks at what may have gone wrong. It does not wait.
-func (a *alarming) look() {
-	select {
-	case a.events <- struct{}{}:
-	default:
-	}
 }
 
 // alive says that the loop lives.
 func (a *alarming) alive() { a.beat.Store(clock().Unix()) }
 
-// close ends it. What has not been sent is sent by the next agent.
-func (a *alarming) close() {
-	a.cancel()
-	<-a.ended
-}
-
-func (a *alarming) run(ctx context.Context) {
-	defer close(a.ended)
-	var now *config.Agent
-	stop := func() {}
-	defer func() { stop() }()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case cfg := <-a.wanted:
-			if now != nil && reflect.DeepEqual(now, cfg) {
-				continue
-			}
-			stop()
-			now, stop = cfg, a.start(ctx, cfg)
-		}
-	}
-}
-
-// start begins to watch. What it returns ends that.
-func (a *alarming) start(ctx context.Context, cfg *config.Agent) (stop func()) {
+// start begins to watch. What has not been sent when it ends is sent by the next agent.
+func (a *alarming) start(ctx context.Context, b *beside, cfg *config.Agent, workers *sync.WaitGroup) {
 	if cfg.Alarms == nil {
-		return func() {}
+		return
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	var workers sync.WaitGroup
 	posted := make(chan struct{}, 1)
 	for i := range cfg.Quota {
 		workers.Go(func() { a.meter(ctx, cfg, &cfg.Quota[i], posted) })
 	}
-	workers.Go(func() { a.watch(ctx, cfg, posted) })
+	workers.Go(func() { a.watch(ctx, cfg, b.events, posted) })
 	workers.Go(func() { a.deliver(ctx, cfg, posted) })
 	if cfg.Alarms.Ping != "" {
 		workers.Go(func() { a.ping(ctx, cfg.Alarms.Ping) })
-	}
-	return func() {
-		cancel()
-		workers.Wait()
-	}
-}
-
-// tell lets the deliverer know that there may be something to deliver.
-func tell(posted chan<- struct{}) {
-	select {
-	case posted <- struct{}{}:
-	default:
 	}
 }
 

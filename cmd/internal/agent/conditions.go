@@ -38,10 +38,10 @@ const (
 )
 
 // watch looks for what is wrong, and has it told.
-func (a *alarming) watch(ctx context.Context, cfg *config.Agent, posted chan<- struct{}) {
+func (a *alarming) watch(ctx context.Context, cfg *config.Agent, events <-chan struct{}, posted chan<- struct{}) {
 	outbox := alarm.In(cfg.State)
 	w := &alarm.Watch{Publisher: cfg.Publisher, Repeat: time.Duration(cfg.Alarms.Repeat), Quiet: quietHours(cfg)}
-	every(ctx, watchInterval, a.events, func() {
+	every(ctx, watchInterval, events, func() {
 		wrong, err := conditions(ctx, cfg, a.ask)
 		if ctx.Err() != nil {
 			return

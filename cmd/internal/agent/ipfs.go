@@ -59,11 +59,8 @@ const ipfsMemory = 64 << 20 // bytes
 // known what is published. A node that cannot be started ends nothing else: it is
 // tried again.
 type ipfsNode struct {
-	log     *slog.Logger
-	wanted  chan *config.Agent // the newest configuration
-	looking chan struct{}      // something may be new
-	ended   chan struct{}
-	cancel  context.CancelFunc
+	*beside
+	log *slog.Logger
 
 	// What runs. Nobody but run touches it; there is nothing if running is nil.
 	running *runningNode
@@ -85,39 +82,12 @@ type runningNode struct {
 const lookAtTrees = time.Minute
 
 func newIPFSNode(log *slog.Logger) *ipfsNode {
-	ctx, cancel := context.WithCancel(context.Background())
-	n := &ipfsNode{
-		log: log, wanted: make(chan *config.Agent, 1), looking: make(chan struct{}, 1), ended: make(chan struct{}), cancel: cancel,
-	}
-	go n.run(ctx)
+	n := &ipfsNode{log: log}
+	n.beside = newBeside(n.run)
 	return n
 }
 
-// configure sets the configuration that holds from now on. It does not wait.
-func (n *ipfsNode) configure(a *config.Agent) {
-	select {
-	case <-n.wanted: // nobody has looked at it yet
-	default:
-	}
-	n.wanted <- a
-}
-
-// look makes known what may be new. It does not wait.
-func (n *ipfsNode) look() {
-	select {
-	case n.looking <- struct{}{}:
-	default:
-	}
-}
-
-// close ends the node.
-func (n *ipfsNode) close() {
-	n.cancel()
-	<-n.ended
-}
-
-func (n *ipfsNode) run(ctx context.Context) {
-	defer close(n.ended)
+func (n *ipfsNode) run(ctx context.Context, b *beside) {
 	defer n.stop()
 	var now *config.Agent // that the node runs with, or shall
 	wait := backoff.NewExponentialBackOff()
@@ -128,13 +98,13 @@ func (n *ipfsNode) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case a := <-n.wanted:
+		case a := <-b.wanted:
 			if now == nil || !sameNode(now, a) {
 				n.stop()
 				wait.Reset()
 			}
 			now = a
-		case <-n.looking:
+		case <-b.events:
 		case <-timer.C:
 		}
 		if now == nil || now.IPFS == nil {
