@@ -71,6 +71,7 @@ type Node struct {
 	cancel  context.CancelFunc
 	put     chan struct{} // names have changed
 	workers sync.WaitGroup
+	close   func() error // once, whoever calls
 }
 
 // Start starts a node, which goes on after ctx has ended until it is closed.
@@ -86,6 +87,7 @@ func Start(ctx context.Context, o Options) (n *Node, err error) {
 		cancel:  cancel,
 		put:     make(chan struct{}, 1),
 	}
+	n.close = sync.OnceValue(n.end)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -155,8 +157,10 @@ func (o *Options) check() error {
 }
 
 // Close ends all that the node does. What has been announced is announced again by the
-// next node with the same state.
-func (n *Node) Close() error {
+// next node with the same state. It may be called again.
+func (n *Node) Close() error { return n.close() }
+
+func (n *Node) end() error {
 	n.cancel()
 	var errs []error
 	if n.web != nil {
