@@ -47,26 +47,21 @@ func newProbing(log *slog.Logger, noted func()) *probing {
 
 // start begins to probe. Each channel has a rhythm of its own.
 func (p *probing) start(ctx context.Context, _ *beside, cfg *config.Agent, workers *sync.WaitGroup) {
-	record := status.ProbesIn(cfg.State)
-	kept := map[[2]string]bool{}
-	slots, began := semaphore.NewWeighted(probesAtOnce), time.Now()
-	for i := range cfg.Channels {
-		r := &rounds{
-			config: cfg, channel: cfg.Channels[i].Name, record: record, slots: slots, began: began,
-			log: p.log.With("channel", cfg.Channels[i].Name), noted: p.noted, down: map[string]bool{},
+	probed := map[[2]string]bool{}
+	slots := semaphore.NewWeighted(probesAtOnce)
+	for _, channel := range cfg.ChannelNames() {
+		if cfg.Probe.Off {
+			break
 		}
-		if !cfg.Probe.Off {
-			r.places = places(cfg, r.channel)
-		}
+		r := newRounds(cfg, channel, slots, p.log, p.noted)
 		for _, place := range r.places {
-			kept[[2]string{r.channel, place.Location}] = true
+			probed[[2]string{channel, place.Location}] = true
 		}
-		if len(r.places) > 0 {
-			workers.Go(func() { r.run(ctx) })
-		}
+		workers.Go(func() { r.run(ctx) })
 	}
 	workers.Go(func() {
-		if err := record.Keep(clock(), func(channel, location string) bool { return kept[[2]string{channel, location}] }); err != nil {
+		keep := func(channel, location string) bool { return probed[[2]string{channel, location}] }
+		if err := status.ProbesIn(cfg.State).Keep(clock(), keep); err != nil {
 			p.log.Error("what is not probed any more is not forgotten", "error", err)
 		}
 		p.noted()
@@ -86,6 +81,13 @@ type rounds struct {
 
 	mu   sync.Mutex
 	down map[string]bool // locations that were, the last time; those that were not probed yet are missing
+}
+
+func newRounds(cfg *config.Agent, channel string, slots *semaphore.Weighted, log *slog.Logger, noted func()) *rounds {
+	return &rounds{
+		config: cfg, channel: channel, places: places(cfg, channel), record: status.ProbesIn(cfg.State), slots: slots,
+		began: time.Now(), log: log.With("channel", channel), noted: noted, down: map[string]bool{},
+	}
 }
 
 // run goes round until ctx ends. Rounds are not quite as far apart as they should be, so
@@ -195,7 +197,7 @@ func newReader(ctx context.Context, a *config.Agent, channel, marks string) (r *
 	}
 	r = &probe.Reader{
 		Policy: publisher.Policy, Marks: trust.Marks{Dir: marks},
-		Patience: min(maxProbePatience, time.Duration(a.Probe.Interval)/2),
+		Patience: min(maxProbePatience, time.Duration(a.Probe.Interval)/4),
 	}
 	ctx, cancel := context.WithTimeout(ctx, targetTimeout)
 	defer cancel()

@@ -136,7 +136,10 @@ func (r *Reader) attempt(ctx context.Context, p *Place, seen *status.Probe) (err
 	if err != nil {
 		return err
 	}
-	if p.index != m.Index.Digest || len(p.spans) == 0 {
+	if p.index != m.Index.Digest {
+		p.spans = nil
+	}
+	if p.left() < r.Sample {
 		if err := p.draw(ctx, source, m, r.Sample, max(1, r.Ahead)); err != nil {
 			return err
 		}

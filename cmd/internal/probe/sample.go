@@ -46,7 +46,8 @@ type span struct {
 var zeros = sync.OnceValue(func() manifest.Digest { return manifest.Sum(make([]byte, manifest.ChunkSize)) })
 
 // draw draws spans for so many samples from the index of a version, which it reads for
-// that: it needs no memory for an index, and checks it as often.
+// that: it needs no memory for an index, and checks it as often. Those that are left come
+// before.
 func (p *Place) draw(ctx context.Context, source fetcher.Source, m *manifest.Manifest, sample int64, samples int) (err error) {
 	key, object := manifest.IndexKey(m.Index.Digest), m.Index
 	defer func() {
@@ -75,8 +76,17 @@ func (p *Place) draw(ctx context.Context, source fetcher.Source, m *manifest.Man
 		return err
 	}
 	rand.Shuffle(len(spans), func(i, j int) { spans[i], spans[j] = spans[j], spans[i] })
-	p.index, p.spans = object.Digest, spans
+	p.index, p.spans = object.Digest, append(p.spans, spans...)
 	return nil
+}
+
+// left is how many bytes the spans are that come next.
+func (p *Place) left() (n int64) {
+	for _, s := range p.spans {
+		at, _ := s.place(p, "")
+		n += at.Length
+	}
+	return n
 }
 
 // drawSpans draws spans of up to length chunks. Those that hold nothing but zeros are
