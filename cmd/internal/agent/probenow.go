@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/qsync/qsync/cmd/internal/config"
+	"github.com/qsync/qsync/cmd/internal/probe"
 	"github.com/qsync/qsync/publish/status"
 )
 
@@ -22,13 +23,14 @@ func ProbeNow(ctx context.Context, a *config.Agent, channels []string) ([]status
 	defer os.RemoveAll(marks)
 	var seen []*status.Probe
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(probesAtOnce)
+	group.SetLimit(2 * probesAtOnce)
+	room := probe.NewRoom()
 	for _, channel := range channels {
 		reader, _, err := newReader(ctx, a, channel, marks)
 		if err != nil {
 			return nil, err
 		}
-		reader.Sample = sampleOf(a, len(channels))
+		reader.Sample, reader.Room = sampleOf(a, len(channels)), room
 		for _, place := range places(a, channel) {
 			result := &status.Probe{}
 			seen = append(seen, result)

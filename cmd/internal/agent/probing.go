@@ -2,9 +2,11 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,9 +28,9 @@ type probing struct {
 }
 
 const (
-	// probesAtOnce bounds what probes need: of memory some 12 MiB each, while they read
-	// an index.
-	probesAtOnce = 4
+	// probesAtOnce is how many probes of a location there are at a time. Each needs some
+	// 4 MiB.
+	probesAtOnce = 2
 	// probeSpread is how far apart the first probes of channels begin.
 	probeSpread = 2 * time.Second
 	// maxProbePatience is for how long what has failed is tried again at most.
@@ -45,19 +47,24 @@ func newProbing(log *slog.Logger, noted func()) *probing {
 	return p
 }
 
-// start begins to probe. Each channel has a rhythm of its own.
+// start begins to probe. Each place has a rhythm of its own: a location that lets everybody
+// wait holds up no other.
 func (p *probing) start(ctx context.Context, _ *beside, cfg *config.Agent, workers *sync.WaitGroup) {
 	probed := map[[2]string]bool{}
-	slots := semaphore.NewWeighted(probesAtOnce)
+	slots, room := map[string]*semaphore.Weighted{}, probe.NewRoom()
 	for _, channel := range cfg.ChannelNames() {
 		if cfg.Probe.Off {
 			break
 		}
-		r := newRounds(cfg, channel, slots, p.log, p.noted)
-		for _, place := range r.places {
-			probed[[2]string{channel, place.Location}] = true
+		for _, v := range newVisits(cfg, channel, p.log) {
+			location := v.place.Location
+			if slots[location] == nil {
+				slots[location] = semaphore.NewWeighted(probesAtOnce)
+			}
+			v.slots, v.room, v.noted = slots[location], room, p.noted
+			probed[[2]string{channel, location}] = true
+			workers.Go(func() { v.run(ctx) })
 		}
-		workers.Go(func() { r.run(ctx) })
 	}
 	workers.Go(func() {
 		keep := func(channel, location string) bool { return probed[[2]string{channel, location}] }
@@ -68,33 +75,37 @@ func (p *probing) start(ctx context.Context, _ *beside, cfg *config.Agent, worke
 	})
 }
 
-// rounds are the probes of a channel.
-type rounds struct {
-	config  *config.Agent
-	channel string
-	places  []*probe.Place
-	record  *status.Probes
-	slots   *semaphore.Weighted
-	began   time.Time
-	log     *slog.Logger
-	noted   func()
+// visits are the probes of a place.
+type visits struct {
+	config *config.Agent
+	place  *probe.Place
+	record *status.Probes
+	slots  *semaphore.Weighted // of the location
+	room   *semaphore.Weighted
+	began  time.Time
+	log    *slog.Logger
+	noted  func()
 
-	mu   sync.Mutex
-	down map[string]bool // locations that were, the last time; those that were not probed yet are missing
+	known bool // it was probed before
+	down  bool // the last time
 }
 
-func newRounds(cfg *config.Agent, channel string, slots *semaphore.Weighted, log *slog.Logger, noted func()) *rounds {
-	return &rounds{
-		config: cfg, channel: channel, places: places(cfg, channel), record: status.ProbesIn(cfg.State), slots: slots,
-		began: time.Now(), log: log.With("channel", channel), noted: noted, down: map[string]bool{},
+// newVisits are those of a channel.
+func newVisits(cfg *config.Agent, channel string, log *slog.Logger) (all []*visits) {
+	for _, place := range places(cfg, channel) {
+		all = append(all, &visits{
+			config: cfg, place: place, record: status.ProbesIn(cfg.State), began: time.Now(),
+			log: log.With("channel", channel, "location", place.Location),
+		})
 	}
+	return all
 }
 
-// run goes round until ctx ends. Rounds are not quite as far apart as they should be, so
-// that those of several agents, and of channels that began together, do not meet.
-func (r *rounds) run(ctx context.Context) {
-	interval := time.Duration(r.config.Probe.Interval)
-	wait := rand.N(min(interval, probeSpread*time.Duration(len(r.config.Channels))))
+// run probes until ctx ends. Probes are not quite as far apart as they should be, so that
+// those of several agents, and of channels that began together, do not meet.
+func (v *visits) run(ctx context.Context) {
+	interval := time.Duration(v.config.Probe.Interval)
+	wait := rand.N(min(interval, probeSpread*time.Duration(len(v.config.Channels))))
 	for {
 		select {
 		case <-ctx.Done():
@@ -102,83 +113,66 @@ func (r *rounds) run(ctx context.Context) {
 		case <-time.After(wait):
 		}
 		begin := time.Now()
-		r.round(ctx)
+		if v.slots.Acquire(ctx, 1) != nil {
+			return
+		}
+		err := v.look(ctx)
+		v.slots.Release(1)
+		if err != nil && ctx.Err() == nil {
+			v.log.Error("the location cannot be probed", because(err)...)
+		}
 		wait = max(0, interval-rand.N(interval/10+1)-time.Since(begin))
 	}
 }
 
-// round probes all places once. What is published is looked at first: a head that is
-// older than that is behind.
-func (r *rounds) round(ctx context.Context) {
-	reader, published, err := newReader(ctx, r.config, r.channel, filepath.Join(r.config.State, "probe"))
-	if ctx.Err() != nil {
-		return
-	}
+// look probes once. What is published is looked at first: a head that is older than that
+// is behind.
+func (v *visits) look(ctx context.Context) error {
+	reader, published, err := newReader(ctx, v.config, v.place.Channel, filepath.Join(v.config.State, "probe"))
 	if err != nil {
-		r.log.Error("the locations cannot be probed", because(err)...)
-		return
+		return err
 	}
-	if !published && !r.known() {
-		return // its first run is to come
-	}
-	reader.Sample = sampleOf(r.config, len(r.config.Channels))
-	reader.Ahead = samplesAhead
-	var group sync.WaitGroup
-	for _, place := range r.places {
-		group.Go(func() {
-			if r.slots.Acquire(ctx, 1) != nil {
-				return
-			}
-			defer r.slots.Release(1)
-			seen, err := reader.Probe(ctx, place)
-			if err == nil {
-				err = r.note(seen)
-			}
-			if err != nil && ctx.Err() == nil {
-				r.log.Error("what a probe has seen is not on record", append(because(err), "location", place.Location)...)
-			}
-		})
-	}
-	group.Wait()
-}
-
-// known reports whether the channel was probed before.
-func (r *rounds) known() bool {
-	all, err := r.record.Locations()
-	if err != nil {
-		r.log.Error("what was seen before cannot be read", "error", err)
-	}
-	for _, l := range all {
-		if l.Last.Channel == r.channel {
-			return true
+	if !published {
+		if known, err := v.wasSeen(); err != nil || !known {
+			return err // its first run is to come
 		}
 	}
-	return false
+	reader.Sample, reader.Ahead, reader.Room = sampleOf(v.config, len(v.config.Channels)), samplesAhead, v.room
+	seen, err := reader.Probe(ctx, v.place)
+	if err != nil {
+		return err
+	}
+	return v.note(seen)
+}
+
+// wasSeen reports whether the place is on record.
+func (v *visits) wasSeen() (bool, error) {
+	all, err := v.record.Locations()
+	return slices.ContainsFunc(all, func(l status.Location) bool {
+		return l.Last.Channel == v.place.Channel && l.Last.Location == v.place.Location
+	}), err
 }
 
 // note puts a probe on record, and says what has changed.
-func (r *rounds) note(seen status.Probe) error {
-	if seen.Location == gatewayName && !seen.OK() && time.Since(r.began) < gatewayStart {
+func (v *visits) note(seen status.Probe) error {
+	if seen.Location == gatewayName && !seen.OK() && time.Since(v.began) < gatewayStart {
 		return nil
 	}
-	if err := r.record.Note(seen); err != nil {
-		return err
+	if err := v.record.Note(seen); err != nil {
+		return fmt.Errorf("put on record what was seen: %w", err)
 	}
-	r.mu.Lock()
-	was, known := r.down[seen.Location]
-	r.down[seen.Location] = !seen.OK()
-	r.mu.Unlock()
-	log := r.log.With("location", seen.Location)
+	changed := !v.known || v.down == seen.OK()
 	switch {
-	case !seen.OK() && !was:
-		log.Warn("the location is down", "error", seen.Error)
-	case seen.OK() && was:
-		log.Info("the location is up again", "version", seen.Version)
+	case changed && !seen.OK():
+		v.log.Warn("the location is down", "error", seen.Error)
+	case changed && v.known:
+		v.log.Info("the location is up again", "version", seen.Version)
 	default:
-		log.Debug("the location was probed", "version", seen.Version, "head_seconds", seen.HeadSeconds, "bytes_per_second", seen.BytesPerSecond)
+		v.log.Debug("the location was probed", "version", seen.Version, "head_seconds", seen.HeadSeconds, "bytes_per_second", seen.BytesPerSecond)
 	}
-	if !known || !seen.OK() || was {
-		r.noted()
+	v.known, v.down = true, !seen.OK()
+	if changed {
+		v.noted()
 	}
 	return nil
 }

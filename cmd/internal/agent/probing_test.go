@@ -18,8 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/fetcher/source/sourcetest"
 	"github.com/qsync/qsync/manifest/trust"
@@ -139,9 +137,13 @@ func (p *published) read(name string) []byte {
 	return b
 }
 
-// rounds are those of its agent.
-func (p *published) rounds(cfg *config.Agent) *rounds {
-	return newRounds(cfg, demo, semaphore.NewWeighted(probesAtOnce), slog.New(slog.DiscardHandler), func() {})
+// visits are those of its agent.
+func (p *published) visits(cfg *config.Agent) []*visits {
+	all := newVisits(cfg, demo, slog.New(slog.DiscardHandler))
+	for _, v := range all {
+		v.noted = func() {}
+	}
+	return all
 }
 
 // forgetTime makes all that was seen so old that no cache can be behind.
@@ -156,18 +158,22 @@ func (p *published) forgetTime() {
 	}))
 }
 
-// look probes once, and returns what is on record of a location.
-func (p *published) look(r *rounds, location string) status.Location {
+// look probes a location, and returns what is on record of it.
+func (p *published) look(all []*visits, location string) status.Location {
 	p.t.Helper()
-	r.round(p.t.Context())
-	all, err := r.record.Locations()
+	for _, v := range all {
+		if v.place.Location == location {
+			must(p.t, v.look(p.t.Context()))
+		}
+	}
+	seen, err := all[0].record.Locations()
 	must(p.t, err)
-	for _, l := range all {
+	for _, l := range seen {
 		if l.Last.Location == location {
 			return l
 		}
 	}
-	p.t.Fatalf("%s is not on record: %+v", location, all)
+	p.t.Fatalf("%s is not on record: %+v", location, seen)
 	return status.Location{}
 }
 
@@ -186,7 +192,7 @@ func TestProbe(t *testing.T) {
 	p := publishTo(t, "[{dir: {path: out}}, {dir: {path: raw, layout: files}}]", 3<<20, 4<<20)
 	segments, files := newWebsite(t, filepath.Join(p.dir, "out")), newWebsite(t, filepath.Join(p.dir, "raw"))
 	cfg := p.configure(fmt.Sprintf("[{dir: {path: out}, url: %q}, {dir: {path: raw, layout: files}, url: %q}]", segments.url, files.url), "")
-	r := p.rounds(cfg)
+	r := p.visits(cfg)
 	up := p.look(r, segments.url).Last
 	live := p.newest(cfg)
 	if !up.OK() || up.Version != live || up.Sequence != 2 || up.SnapshotBytes != 4<<20+4 || up.HeadSeconds <= 0 || up.Bytes < 2<<20 || up.BytesPerSecond <= 0 {
@@ -222,7 +228,7 @@ func TestProbe(t *testing.T) {
 		{"catalog gone", segments, func() { must(t, os.Remove(filepath.Join(out, "catalog"))) }, "catalog from " + segments.url + ": not found"},
 		{"manifest gone", segments, func() { must(t, os.RemoveAll(filepath.Join(out, "manifests"))) }, "manifest of version " + live},
 		{"index rotten", segments, func() {
-			r = p.rounds(cfg) // which has not drawn from it yet
+			r = p.visits(cfg) // which has not drawn from it yet
 			p.each("out/indexes", func(file string) { flip(t, file) })
 		}, "get indexes/"},
 		{"segments rotten", segments, func() { p.each("out/segments", p.everyChunk) }, "get segments/"},
@@ -298,7 +304,7 @@ func TestProbeRare(t *testing.T) {
 	p := publishTo(t, "[{dir: {path: out}}]", 3<<20)
 	cfg := p.configure("[{dir: {path: out}}]", "")
 	cfg.Probe.Sample = 1 // a chunk
-	r := p.rounds(cfg)
+	r := p.visits(cfg)
 	out := filepath.Join(p.dir, "out")
 	p.each("out/segments", func(file string) {
 		if b, err := os.ReadFile(file); err == nil && len(b) > 1<<20 {
@@ -335,7 +341,7 @@ func TestProbeExpired(t *testing.T) {
 	p.publish(p.configure("[{dir: {path: out}}]", "head_ttl: 1s"))
 	cfg := p.configure("[{dir: {path: out}}]", "")
 	time.Sleep(1100 * time.Millisecond)
-	if l := p.look(p.rounds(cfg), filepath.Join(p.dir, "out")); !strings.Contains(l.Last.Error, "expired at") {
+	if l := p.look(p.visits(cfg), filepath.Join(p.dir, "out")); !strings.Contains(l.Last.Error, "expired at") {
 		t.Errorf("%+v", l.Last)
 	}
 }
@@ -346,9 +352,9 @@ func TestProbeNothing(t *testing.T) {
 	p := &published{t: t, file: configuration(t, "", "")}
 	p.dir = filepath.Dir(p.file)
 	cfg := p.configure("[{dir: {path: out}}]", "")
-	r := p.rounds(cfg)
-	r.round(t.Context())
-	if all, err := r.record.Locations(); err != nil || len(all) != 0 {
+	r := p.visits(cfg)
+	must(t, r[0].look(t.Context()))
+	if all, err := r[0].record.Locations(); err != nil || len(all) != 0 {
 		t.Error(all, err)
 	}
 	if seen, err := ProbeNow(t.Context(), cfg, []string{demo}); err != nil || len(seen) != 1 || seen[0].OK() {
@@ -358,7 +364,7 @@ func TestProbeNothing(t *testing.T) {
 	p.look(r, filepath.Join(p.dir, "out"))
 	// What was there and is gone is no channel to come.
 	must(t, os.RemoveAll(filepath.Join(p.dir, "out")))
-	if l := p.look(p.rounds(cfg), filepath.Join(p.dir, "out")); l.Last.OK() {
+	if l := p.look(p.visits(cfg), filepath.Join(p.dir, "out")); l.Last.OK() {
 		t.Error("all is gone, and well")
 	}
 	cfg.Probe.Off = true
@@ -367,7 +373,7 @@ func TestProbeNothing(t *testing.T) {
 	b.configure(cfg)
 	<-forgotten
 	b.close()
-	if all, err := r.record.Locations(); err != nil || len(all) != 0 {
+	if all, err := r[0].record.Locations(); err != nil || len(all) != 0 {
 		t.Error(all, err)
 	}
 }
@@ -436,7 +442,22 @@ func TestProbeGateway(t *testing.T) {
 		s := gateway()
 		return s.OK() && s.Sequence == 1 && s.Bytes > 0
 	})
+	// A version that the node has not looked up yet.
 	p := &published{t: t, dir: a.dir}
+	visits := newVisits(cfg, demo, slog.New(slog.DiscardHandler))
+	for _, v := range visits {
+		v.noted, v.began = func() {}, time.Now().Add(-time.Hour)
+	}
+	a.publish(demo, "two")
+	if l := p.look(visits, gatewayName); !l.Last.OK() || l.Last.Sequence != 1 {
+		t.Errorf("%+v", l.Last)
+	}
+	p.forgetTime()
+	if l := p.look(visits, gatewayName); !strings.Contains(l.Last.Error, "sequence 1 is older than ") {
+		t.Errorf("%+v", l.Last)
+	}
+	a.lookAgain()
+	a.wait("the second version is not there", func() bool { return p.look(visits, gatewayName).Last.Sequence > 1 })
 	p.each("out/segments", func(file string) { flip(t, file) })
 	if s := gateway(); s.OK() {
 		t.Errorf("what is rotten is served: %+v", s)

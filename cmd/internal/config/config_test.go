@@ -101,7 +101,7 @@ func TestAgentOfTheDocumentation(t *testing.T) {
 	want := &Agent{
 		Publisher: "snapshots.example.org", Key: "/etc/qsync/snapshots.example.org.key", State: "/var/lib/qsync",
 		TimeZone: "UTC", HeadTTL: Duration(7 * 24 * time.Hour), Grace: Duration(72 * time.Hour),
-		Probe: Probe{Interval: Duration(5 * time.Minute), Sample: 16 << 20},
+		Probe:   Probe{Interval: Duration(5 * time.Minute), Sample: 16 << 20},
 		Targets: []Target{{Dir: &DirTarget{Path: "/srv/qsync", Layout: "segments"}}},
 		Channels: []Channel{{
 			Name: "polkadot-rocksdb-archive", Chain: "polkadot",

@@ -19,6 +19,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/qsync/qsync/fetcher"
 	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/manifest/trust"
@@ -58,12 +60,20 @@ type Reader struct {
 	Patience time.Duration
 	// Ahead is how many probes' samples are drawn from an index at a time. 0 means one.
 	Ahead int
+	// Room is the memory that all readers have for indexes. See [NewRoom].
+	Room *semaphore.Weighted
 }
 
+// indexRoom is what an index needs at most that has one file of a TiB.
+const indexRoom = 48 << 20 // bytes
+
+// NewRoom is memory for a large index, or for several that are not.
+func NewRoom() *semaphore.Weighted { return semaphore.NewWeighted(indexRoom) }
+
 const (
-	// attemptTime bounds an attempt, but for a large index. It is longer than a head may
-	// be behind.
-	attemptTime = 2 * time.Minute
+	// headTime is for how long a manifest is looked for, from the head down. It is longer
+	// than a head may be behind.
+	headTime = 2 * time.Minute
 	// firstPause is before the second attempt; each further one is twice as long.
 	firstPause = 500 * time.Millisecond
 	// maxError is how much is kept of what went wrong.
@@ -117,22 +127,31 @@ func sentence(err error) string {
 	return text
 }
 
-// attempt reads once, and notes what it sees.
-func (r *Reader) attempt(ctx context.Context, p *Place, seen *status.Probe) (err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, attemptTime, errSlow)
+// within calls read with so much time, and says so if that was not enough.
+func within(ctx context.Context, most time.Duration, read func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, most, errSlow)
 	defer cancel()
-	defer func() {
-		if err != nil && context.Cause(ctx) == errSlow { //nolint:errorlint // it is that very one
-			err = fmt.Errorf("%w: %w", errSlow, err)
-		}
-	}()
+	err := read(ctx)
+	if err != nil && context.Cause(ctx) == errSlow { //nolint:errorlint // it is that very one
+		err = fmt.Errorf("%w: %w", errSlow, err)
+	}
+	return err
+}
+
+// attempt reads once, and notes what it sees.
+func (r *Reader) attempt(ctx context.Context, p *Place, seen *status.Probe) error {
 	start := time.Now()
 	source, err := p.open()
 	if err != nil {
 		return err
 	}
 	defer p.close()
-	m, err := r.snapshot(ctx, p, &clock{Source: source, key: manifest.HeadKey(p.Channel), start: start, took: &seen.HeadSeconds}, seen)
+	var m *manifest.Manifest
+	err = within(ctx, headTime, func(ctx context.Context) (err error) {
+		timed := &clock{Source: source, key: manifest.HeadKey(p.Channel), start: start, took: &seen.HeadSeconds}
+		m, err = r.snapshot(ctx, p, timed, seen)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -140,7 +159,7 @@ func (r *Reader) attempt(ctx context.Context, p *Place, seen *status.Probe) (err
 		p.spans = nil
 	}
 	if p.left() < r.Sample {
-		if err := p.draw(ctx, source, m, r.Sample, max(1, r.Ahead)); err != nil {
+		if err := r.draw(ctx, p, source, m); err != nil {
 			return err
 		}
 	}

@@ -26,7 +26,9 @@ const (
 	// sampleTime is how long a sample is read. A location that sends less than all of it
 	// meanwhile is slow, and not down.
 	sampleTime = 30 * time.Second
-	// slowestIndex is how many bytes a second of an index must come.
+	// indexTime is how long an index may take, and a second more for each slowestIndex
+	// bytes of it.
+	indexTime    = time.Minute
 	slowestIndex = 1 << 20
 )
 
@@ -45,28 +47,37 @@ type span struct {
 // zeros is the digest of a chunk that nobody fetches: a hole serves.
 var zeros = sync.OnceValue(func() manifest.Digest { return manifest.Sum(make([]byte, manifest.ChunkSize)) })
 
-// draw draws spans for so many samples from the index of a version, which it reads for
-// that: it needs no memory for an index, and checks it as often. Those that are left come
-// before.
-func (p *Place) draw(ctx context.Context, source fetcher.Source, m *manifest.Manifest, sample int64, samples int) (err error) {
-	key, object := manifest.IndexKey(m.Index.Digest), m.Index
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("get %s from %s: %w", key, source, err)
+// draw draws spans from the index of a version, which it reads for that: no index is kept,
+// and each is checked now and then. Spans that are left come before the new ones.
+func (r *Reader) draw(ctx context.Context, p *Place, source fetcher.Source, m *manifest.Manifest) error {
+	if r.Room != nil {
+		need := min(m.Index.RawSize+manifest.MaxIndexWindow, indexRoom)
+		if err := r.Room.Acquire(ctx, need); err != nil {
+			return err
 		}
-	}()
-	ctx, cancel := context.WithTimeout(ctx, attemptTime+time.Duration(object.Size/slowestIndex)*time.Second)
-	defer cancel()
-	body, err := source.Open(ctx, fetcher.Span{Key: key, Length: object.Size, Size: object.Size})
+		defer r.Room.Release(need)
+	}
+	err := within(ctx, indexTime+time.Duration(m.Index.Size/slowestIndex)*time.Second, func(ctx context.Context) error {
+		return r.drawFrom(ctx, p, source, m)
+	})
+	if err != nil {
+		return fmt.Errorf("get %s from %s: %w", manifest.IndexKey(m.Index.Digest), source, err)
+	}
+	return nil
+}
+
+func (r *Reader) drawFrom(ctx context.Context, p *Place, source fetcher.Source, m *manifest.Manifest) error {
+	object := m.Index
+	body, err := source.Open(ctx, fetcher.Span{Key: manifest.IndexKey(object.Digest), Length: object.Size, Size: object.Size})
 	if err != nil {
 		return err
 	}
 	defer body.Close()
 	hash := sha256.New()
 	all := io.TeeReader(body, hash)
-	length := int(min(max(1, sample/(spansPerSample*manifest.ChunkSize)), maxSpan))
-	spans, err := drawSpans(all, m, length, min(2*samples*spansPerSample, maxSpans)) // some are shorter
-	if _, readErr := io.Copy(io.Discard, all); readErr != nil { // what is left of it
+	length := int(min(max(1, r.Sample/(spansPerSample*manifest.ChunkSize)), maxSpan))
+	spans, err := drawSpans(all, m, length, min(2*max(1, r.Ahead)*spansPerSample, maxSpans)) // some are shorter
+	if _, readErr := io.Copy(io.Discard, all); readErr != nil {                              // what is left of it
 		return readErr
 	}
 	if got := manifest.Digest(hash.Sum(nil)); got != object.Digest {
