@@ -38,9 +38,9 @@ func WalkIndex(object io.Reader, rawSize int64, fn func(*File) error) error {
 	})
 }
 
-// unpackIndex has read read the lines of an index object, of which there must be as many
-// bytes as the manifest says.
-func unpackIndex(object io.Reader, rawSize int64, read func(lines io.Reader) error) error {
+// unpackIndex hands the lines of an index object to use. There must be as many bytes of
+// them as the manifest says.
+func unpackIndex(object io.Reader, rawSize int64, use func(lines io.Reader) error) error {
 	if rawSize > MaxIndexRawSize {
 		return fmt.Errorf("%w: index of %d bytes", ErrLimit, rawSize)
 	}
@@ -50,7 +50,7 @@ func unpackIndex(object io.Reader, rawSize int64, read func(lines io.Reader) err
 	}
 	defer dec.Close()
 	lines := &io.LimitedReader{R: dec, N: rawSize}
-	err = read(lines)
+	err = use(lines)
 	if lines.N == 0 {
 		// Before the error: lines that break off at rawSize are a symptom.
 		switch n, err := io.ReadFull(dec, make([]byte, 1)); {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -86,8 +87,10 @@ type visits struct {
 	log    *slog.Logger
 	noted  func()
 
-	known bool // it was probed before
-	down  bool // the last time
+	known     bool // it was probed before
+	down      bool // the last time
+	keys      []byte
+	keysSince time.Time
 }
 
 // newVisits are those of a channel.
@@ -137,6 +140,10 @@ func (v *visits) look(ctx context.Context) error {
 			return err // its first run is to come
 		}
 	}
+	if v.known && !bytes.Equal(v.keys, reader.Keys) {
+		v.keysSince = time.Now()
+	}
+	v.keys, reader.KeysSince = reader.Keys, v.keysSince
 	reader.Sample, reader.Ahead, reader.Room = sampleOf(v.config, len(v.config.Channels)), samplesAhead, v.room
 	seen, err := reader.Probe(ctx, v.place)
 	if err != nil {
@@ -195,12 +202,15 @@ func newReader(ctx context.Context, a *config.Agent, channel, marks string) (r *
 	}
 	ctx, cancel := context.WithTimeout(ctx, targetTimeout)
 	defer cancel()
-	switch head, err := standingHead(ctx, publisher, channel); {
-	case err != nil:
+	head, err := standingHead(ctx, publisher, channel)
+	if err != nil {
 		return r, true, nil //nolint:nilerr // see above
-	case head == nil:
-		return r, false, nil
-	default:
-		return r, true, r.Note(head)
 	}
+	if head == nil {
+		return r, false, nil
+	}
+	if r.Keys, _, err = publisher.Targets[0].Load(ctx, manifest.KeysKey); err != nil {
+		r.Keys = nil
+	}
+	return r, true, r.Note(head)
 }

@@ -226,6 +226,12 @@ func TestProbe(t *testing.T) {
 		}, "signed by"},
 		{"head changed", segments, func() { flip(t, filepath.Join(out, demo, "head")) }, "not trusted"},
 		{"catalog gone", segments, func() { must(t, os.Remove(filepath.Join(out, "catalog"))) }, "catalog from " + segments.url + ": not found"},
+		{"list of keys gone", files, func() { must(t, os.WriteFile(filepath.Join(out, "keys"), []byte("keys"), 0o644)) }, "list of keys from " + files.url + ": not found"},
+		{"list of keys old", files, func() {
+			must(t, os.WriteFile(filepath.Join(out, "keys"), []byte("keys"), 0o644))
+			must(t, os.WriteFile(filepath.Join(p.dir, "raw", "keys"), []byte("old keys"), 0o644))
+			r = p.visits(cfg) // else it could be behind
+		}, "list of keys from " + files.url + ": it is not the one"},
 		{"manifest gone", segments, func() { must(t, os.RemoveAll(filepath.Join(out, "manifests"))) }, "manifest of version " + live},
 		{"index rotten", segments, func() {
 			r = p.visits(cfg) // which has not drawn from it yet

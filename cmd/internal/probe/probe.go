@@ -8,6 +8,7 @@
 package probe
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -53,6 +54,10 @@ type Reader struct {
 	// Marks are the heads that were seen before, at any place. They are this reader's
 	// own, and not those of somebody who fetches.
 	Marks trust.Marks
+	// Keys is the list of keys that is published, nil if there is none. Those who have
+	// pinned a root need it. A cache may be behind where it is as new as KeysSince.
+	Keys      []byte
+	KeysSince time.Time
 	// Sample is how many bytes of a snapshot a probe reads at most, but one chunk at
 	// least.
 	Sample int64
@@ -169,7 +174,7 @@ func (r *Reader) attempt(ctx context.Context, p *Place, seen *status.Probe) erro
 // snapshot finds the newest version, from the head down to the manifest.
 func (r *Reader) snapshot(ctx context.Context, p *Place, source fetcher.Source, seen *status.Probe) (*manifest.Manifest, error) {
 	repository := &fetcher.Repository{
-		Sources: []fetcher.Source{source}, Policy: r.Policy, Marks: r.Marks, Log: slog.New(slog.DiscardHandler),
+		Sources: []fetcher.Source{withoutKeys{source}}, Policy: r.Policy, Marks: r.Marks, Log: slog.New(slog.DiscardHandler),
 	}
 	if p.Late > 0 {
 		repository.Marks.Dir = filepath.Join(r.Marks.Dir, "late")
@@ -184,6 +189,9 @@ func (r *Reader) snapshot(ctx context.Context, p *Place, source fetcher.Source, 
 		if err := r.checkLate(head, p.Late); err != nil {
 			return nil, fmt.Errorf("head %s from %s: %w", p.Channel, source, err)
 		}
+	}
+	if err := r.checkKeys(ctx, source, max(cacheTime, p.Late)); err != nil {
+		return nil, fmt.Errorf("list of keys from %s: %w", source, err)
 	}
 	catalog, err := repository.Catalog(ctx)
 	if err != nil {
@@ -214,6 +222,33 @@ func (r *Reader) Note(head *manifest.Head) error {
 		return err
 	}
 	return nil
+}
+
+// cacheTime is how long a cache may be behind.
+const cacheTime = time.Minute
+
+// checkKeys compares the list of keys with the one that is published. Who signed it is
+// nothing that the agent knows: the root is offline.
+func (r *Reader) checkKeys(ctx context.Context, source fetcher.Source, behind time.Duration) error {
+	if r.Keys == nil {
+		return nil
+	}
+	keys, err := source.Get(ctx, manifest.KeysKey, manifest.MaxKeysSize)
+	if err == nil && !bytes.Equal(keys, r.Keys) && time.Since(r.KeysSince).Abs() > behind {
+		err = errors.New("it is not the one that is published")
+	}
+	return err
+}
+
+// withoutKeys is a source for a policy that has the publisher's own keys, and needs no
+// list of them.
+type withoutKeys struct{ fetcher.Source }
+
+func (w withoutKeys) Get(ctx context.Context, key string, limit int64) ([]byte, error) {
+	if key == manifest.KeysKey {
+		return nil, fetcher.ErrNotFound
+	}
+	return w.Source.Get(ctx, key, limit)
 }
 
 // checkLate refuses a head that has been behind others for too long.

@@ -113,7 +113,7 @@ func TestDrawMemory(t *testing.T) {
 	file := filepath.Join(dir, manifest.IndexKey(ref.Digest))
 	must(t, os.MkdirAll(filepath.Dir(file), 0o755))
 	must(t, os.WriteFile(file, object, 0o644))
-	x, object = nil, nil
+	x, object = nil, nil //nolint:ineffassign // they are not to be counted
 
 	from, err := source.Open(dir)
 	must(t, err)
