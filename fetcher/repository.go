@@ -280,11 +280,12 @@ func (r *Repository) resolve(ctx context.Context, channel, version string) (mani
 			return manifest.Digest{}, nil, fmt.Errorf("version %s of channel %s: %w", version, channel, ErrNotFound)
 		}
 	}
-	m, err := r.manifest(ctx, channel, snapshot)
+	m, err := r.ManifestOf(ctx, channel, snapshot)
 	return snapshot.Manifest, m, err
 }
 
-func (r *Repository) manifest(ctx context.Context, channel string, s manifest.Snapshot) (*manifest.Manifest, error) {
+// ManifestOf returns the manifest of a version as the channel's head names it.
+func (r *Repository) ManifestOf(ctx context.Context, channel string, s manifest.Snapshot) (*manifest.Manifest, error) {
 	body, err := r.object(ctx, manifest.ManifestKey(s.Manifest), s.Manifest, s.Size)
 	if err != nil {
 		return nil, fmt.Errorf("manifest of version %s: %w", s.Version, err)

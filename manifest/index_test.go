@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // The largest file fits, and so do as many of them as the limit of the sum
@@ -50,6 +52,37 @@ func TestCheckIndex(t *testing.T) {
 		change(&other)
 		if err := other.CheckIndex(x); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: got %v, want %v", name, err, ErrMalformed)
+		}
+	}
+}
+
+// TestWalkIndex sees what ReadIndex does, file by file.
+func TestWalkIndex(t *testing.T) {
+	x := newIndex(3, 20)
+	object, rawSize, err := x.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Index
+	walk := func(object []byte, rawSize int64, fn func(*File) error) error {
+		return WalkIndex(bytes.NewReader(object), rawSize, fn)
+	}
+	if err := walk(object, rawSize, func(f *File) error { got.Files = append(got.Files, *f); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(x, &got); diff != "" {
+		t.Error(diff)
+	}
+	stop, seen := errors.New("enough"), 0
+	if err := walk(object, rawSize, func(*File) error { seen++; return stop }); !errors.Is(err, stop) || seen != 1 {
+		t.Errorf("%v after %d files", err, seen)
+	}
+	nothing := func(*File) error { return nil }
+	for what, err := range map[string]error{
+		"shorter": walk(object, rawSize+1, nothing), "longer": walk(object, rawSize-1, nothing), "cut": walk(object[:len(object)-9], rawSize, nothing),
+	} {
+		if err == nil {
+			t.Errorf("%s than its manifest says, and read", what)
 		}
 	}
 }

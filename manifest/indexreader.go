@@ -12,36 +12,64 @@ import (
 // ReadIndex parses an index object whose digest the caller has checked. rawSize
 // is what the manifest says that it decompresses to; a reader needs about as
 // much memory, however little the object is.
-func ReadIndex(object io.Reader, rawSize int64) (*Index, error) {
+func ReadIndex(object io.Reader, rawSize int64) (x *Index, err error) {
+	err = unpackIndex(object, rawSize, func(lines io.Reader) error {
+		x, err = readLines(lines, rawSize)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// WalkIndex calls fn for one file after the other of an index object, and needs memory
+// for one only. The digest of the object may be checked afterwards: then fn must not yet
+// believe what it is told. Files are checked each by itself. An error of fn ends the walk
+// and is returned.
+func WalkIndex(object io.Reader, rawSize int64, fn func(*File) error) error {
+	return unpackIndex(object, rawSize, func(lines io.Reader) error {
+		return eachLine(lines, rawSize, func(int) {}, func(f *File) error {
+			if err := f.check(); err != nil {
+				return err
+			}
+			return fn(f)
+		})
+	})
+}
+
+// unpackIndex hands the lines of an index object to use. There must be as many bytes of
+// them as the manifest says.
+func unpackIndex(object io.Reader, rawSize int64, use func(lines io.Reader) error) error {
 	if rawSize > MaxIndexRawSize {
-		return nil, fmt.Errorf("%w: index of %d bytes", ErrLimit, rawSize)
+		return fmt.Errorf("%w: index of %d bytes", ErrLimit, rawSize)
 	}
 	dec, err := zstd.NewReader(object, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(MaxIndexWindow))
 	if err != nil {
-		return nil, fmt.Errorf("%w: index: %w", ErrMalformed, err)
+		return fmt.Errorf("%w: index: %w", ErrMalformed, err)
 	}
 	defer dec.Close()
 	lines := &io.LimitedReader{R: dec, N: rawSize}
-	x, err := readLines(lines, rawSize)
+	err = use(lines)
 	if lines.N == 0 {
 		// Before the error: lines that break off at rawSize are a symptom.
 		switch n, err := io.ReadFull(dec, make([]byte, 1)); {
 		case n > 0:
-			return nil, fmt.Errorf("%w: index is longer than its manifest says", ErrLimit)
+			return fmt.Errorf("%w: index is longer than its manifest says", ErrLimit)
 		case err != io.EOF:
-			return nil, fmt.Errorf("%w: index: %w", ErrMalformed, err)
+			return fmt.Errorf("%w: index: %w", ErrMalformed, err)
 		}
 	}
 	if errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded) {
-		return nil, fmt.Errorf("%w: index: a zstd window of more than %d bytes", ErrLimit, MaxIndexWindow)
+		return fmt.Errorf("%w: index: a zstd window of more than %d bytes", ErrLimit, MaxIndexWindow)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if lines.N > 0 {
-		return nil, fmt.Errorf("%w: index is %d bytes shorter than its manifest says", ErrMalformed, lines.N)
+		return fmt.Errorf("%w: index is %d bytes shorter than its manifest says", ErrMalformed, lines.N)
 	}
-	return x, nil
+	return nil
 }
 
 // ReadLines parses what [Index.WriteLines] writes.
@@ -51,23 +79,39 @@ func ReadLines(r io.Reader) (*Index, error) {
 
 // readLines reads at most limit bytes. It allocates no more than they can fill.
 func readLines(r io.Reader, limit int64) (*Index, error) {
+	x := &Index{}
+	begin := func(files int) { x.Files = make([]File, 0, min(int64(files), limit/minLine)) }
+	err := eachLine(r, limit, begin, func(f *File) error {
+		x.Files = append(x.Files, *f)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return x, x.Check()
+}
+
+// eachLine calls begin with the number of files, and fn for each.
+func eachLine(r io.Reader, limit int64, begin func(files int), fn func(*File) error) error {
 	s := newIndexScanner(r, limit)
 	files, err := readIndexHeader(s)
 	if err != nil {
-		return nil, fmt.Errorf("index: header: %w", err)
+		return fmt.Errorf("index: header: %w", err)
 	}
-	x := &Index{Files: make([]File, 0, min(int64(files), limit/minLine))}
+	begin(files)
 	for i := range files {
 		f, err := readFile(s)
-		if err != nil {
-			return nil, fmt.Errorf("index: line %d: %w", i+2, err)
+		if err == nil {
+			err = fn(&f)
 		}
-		x.Files = append(x.Files, f)
+		if err != nil {
+			return fmt.Errorf("index: line %d: %w", i+2, err)
+		}
 	}
 	if err := s.end(); err != nil {
-		return nil, fmt.Errorf("index: behind the last line: %w", err)
+		return fmt.Errorf("index: behind the last line: %w", err)
 	}
-	return x, x.Check()
+	return nil
 }
 
 func readIndexHeader(s *indexScanner) (files int, err error) {

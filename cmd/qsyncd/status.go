@@ -139,6 +139,9 @@ func printChannel(out *term.Output, c *agent.Channel) {
 		out.Result("  head     %s, %s old; versions %d, sequence %d, expires %s",
 			h.Version, term.Span(seconds(h.AgeSeconds)), h.Versions, h.Sequence, moment(h.Expires))
 	}
+	for _, l := range c.Locations {
+		out.Result("  location %s", describeLocation(l))
+	}
 	for _, r := range c.Runs {
 		out.Result("  run      %s", describeRun(r))
 	}
@@ -170,6 +173,13 @@ func describeRun(r status.Run) string {
 		text += "  " + r.Error
 	}
 	return text
+}
+
+func describeLocation(l agent.Location) string {
+	if !l.OK {
+		return fmt.Sprintf("%s: down since %s", l.Location, moment(l.Since))
+	}
+	return fmt.Sprintf("%s: up since %s, %s", l.Location, moment(l.Since), l.Version)
 }
 
 func describePin(p mirror.Pin) string {

@@ -29,6 +29,9 @@ func openDir(path string) (*dir, error) {
 
 func (d *dir) String() string { return d.path }
 
+// Close lets go of the directory.
+func (d *dir) Close() error { return d.root.Close() }
+
 func (d *dir) Get(_ context.Context, key string, limit int64) ([]byte, error) {
 	f, err := d.open(key)
 	if err != nil {

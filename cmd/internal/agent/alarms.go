@@ -69,11 +69,12 @@ type alarming struct {
 	*beside
 	log  *slog.Logger
 	ask  askNode
-	beat atomic.Int64 // when the loop was last known to live, in seconds since 1970
+	beat atomic.Int64  // when the loop was last known to live, in seconds since 1970
+	seen chan struct{} // a probe may have seen something new
 }
 
 func newAlarming(log *slog.Logger, ask askNode) *alarming {
-	a := &alarming{log: log, ask: ask}
+	a := &alarming{log: log, ask: ask, seen: make(chan struct{}, 1)}
 	a.alive()
 	a.beside = newWorkers(a.start)
 	return a
@@ -92,6 +93,7 @@ func (a *alarming) start(ctx context.Context, b *beside, cfg *config.Agent, work
 		workers.Go(func() { a.meter(ctx, cfg, &cfg.Quota[i], posted) })
 	}
 	workers.Go(func() { a.watch(ctx, cfg, b.events, posted) })
+	workers.Go(func() { a.watchLocations(ctx, cfg, posted) })
 	workers.Go(func() { a.deliver(ctx, cfg, posted) })
 	if cfg.Alarms.Ping != "" {
 		workers.Go(func() { a.ping(ctx, cfg.Alarms.Ping) })

@@ -58,6 +58,31 @@ func TestDiskConditions(t *testing.T) {
 	}
 }
 
+// TestLocationConditions: a location is told once, whatever channels it is about.
+func TestLocationConditions(t *testing.T) {
+	var seen []status.Location
+	for i := range 8 {
+		channel := fmt.Sprintf("c%d", i)
+		for location, down := range map[string]bool{"cdn": true, "raw": i == 3, "some": i != 3, "well": false} {
+			l := status.Location{Last: status.Probe{Channel: channel, Location: location}}
+			if down {
+				l.Last.Error = "no answer to " + channel
+			}
+			seen = append(seen, l)
+		}
+	}
+	want := `location cdn: nobody can fetch any of 8 channels from there: no answer to c0
+location raw: nobody can fetch c3 from there: no answer to c3
+location some: nobody can fetch c0, c1, c2, c4, c5 and 2 more of 8 channels from there: no answer to c0
+`
+	if got := kinds(locationConditions(seen)); got != want {
+		t.Error(got)
+	}
+	if got := locationConditions(nil); got != nil {
+		t.Error(got)
+	}
+}
+
 // TestTargetConditions: a target with nothing in it is well, one that is a file is
 // not, nor a store that nobody listens at.
 func TestTargetConditions(t *testing.T) {

@@ -16,6 +16,12 @@ func locations(targets []config.Target) []manifest.Location {
 		case t.CloudFront != nil:
 			// The bucket behind it is for the distribution alone.
 			all = append(all, manifest.Location{Type: "cloudfront", URL: t.CloudFront.URL})
+		case t.Dir != nil && strings.HasPrefix(t.URL, "https:"):
+			kind := "http"
+			if t.HasFiles() {
+				kind = "http-files"
+			}
+			all = append(all, manifest.Location{Type: kind, URL: t.URL})
 		case t.S3 != nil && !strings.HasPrefix(t.S3.Endpoint, "http:"): // which is this machine, or one beside it
 			kind := "s3"
 			if t.HasFiles() {

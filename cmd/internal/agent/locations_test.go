@@ -15,6 +15,9 @@ import (
 func TestLocations(t *testing.T) {
 	got := locations([]config.Target{
 		{Dir: &config.DirTarget{Path: "/srv/qsync"}},
+		{Dir: &config.DirTarget{Path: "/srv/lab"}, URL: "http://127.0.0.1:8080"},
+		{Dir: &config.DirTarget{Path: "/srv/cdn"}, URL: "https://cdn.example.org/qsync"},
+		{Dir: &config.DirTarget{Path: "/srv/raw", Layout: "files"}, URL: "https://raw.example.org"},
 		{S3: &config.S3Target{Bucket: "raw"}},
 		{S3: &config.S3Target{Bucket: "other", Region: "eu-central-1", Endpoint: "https://store.example.org", Prefix: "mirrors/50% of it"}},
 		{S3: &config.S3Target{Bucket: "lab", Endpoint: "http://10.0.0.7:9000"}},
@@ -25,6 +28,8 @@ func TestLocations(t *testing.T) {
 		},
 	})
 	want := []manifest.Location{
+		{Type: "http", URL: "https://cdn.example.org/qsync"},
+		{Type: "http-files", URL: "https://raw.example.org"},
 		{Type: "s3", URL: "s3://raw"},
 		{Type: "s3", URL: "s3://other/mirrors/50%25%20of%20it?endpoint=https%3A%2F%2Fstore.example.org&region=eu-central-1"},
 		{Type: "s3-files", URL: "s3://files?region=us-east-1&requester-pays=true"},

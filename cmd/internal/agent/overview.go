@@ -47,6 +47,7 @@ type Channel struct {
 	Height      int64        `json:"height,omitempty"` // of the last snapshot that this agent published
 	Node        NodeHealth   `json:"node"`
 	Head        *Head        `json:"head,omitempty"` // nil if there is none, or it cannot be read
+	Locations   []Location   `json:"locations,omitempty"`
 }
 
 // NodeHealth is how a channel's node does.
@@ -122,7 +123,7 @@ func Look(ctx context.Context, a *config.Agent, ask askNode) (*Overview, error) 
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	if err := o.lookAtMirrors(a); err != nil {
+	if err := errors.Join(o.lookAtMirrors(a), o.lookAtLocations(a)); err != nil {
 		return nil, err
 	}
 	o.lookAtAlarms(a)

@@ -56,6 +56,9 @@ type Agent struct {
 	// It needs alarms. Default: none.
 	Quota []Quota `yaml:"quota"`
 
+	// Probe says how what is published is looked at from outside.
+	Probe Probe `yaml:"probe"`
+
 	// Channels are the streams of snapshots. The first channel of a chain to
 	// be published is what the name of the chain stands for.
 	Channels []Channel `yaml:"channels"`
@@ -65,6 +68,10 @@ type Agent struct {
 type Target struct {
 	// Dir is a directory that some web server, or `qsyncd serve`, serves.
 	Dir *DirTarget `yaml:"dir"`
+
+	// URL is where a web server or a CDN serves the directory of dir, like
+	// https://snapshots.example.org. Manifests name it. Default: not said.
+	URL string `yaml:"url"`
 
 	// S3 is a bucket of AWS, or of any other store that speaks S3 and knows
 	// conditional writes. Credentials are not written here: they come from where
@@ -441,6 +448,7 @@ func (a *Agent) setDefaults(dir string) {
 	for i := range a.Quota {
 		a.Quota[i].setDefaults()
 	}
+	a.Probe.setDefaults()
 	for i := range a.Targets {
 		if t := a.Targets[i].Dir; t != nil {
 			absolute(&t.Path)

@@ -39,6 +39,9 @@ func (a *Agent) check(d *document) error {
 	if err := a.checkAlarms(d); err != nil {
 		return err
 	}
+	if err := a.Probe.check(d); err != nil {
+		return err
+	}
 	if len(a.Channels) == 0 {
 		return d.fault("channels", "", "nothing to publish")
 	}
@@ -68,6 +71,9 @@ func (a *Agent) checkTargets(d *document) error {
 		for j, other := range a.Targets[:i] {
 			if t.IPFS != nil && other.IPFS != nil {
 				return d.fault(key+".ipfs", "", "targets[%d] is a node of IPFS too, and one is enough", j)
+			}
+			if t.URL != "" && t.URL == other.URL {
+				return d.fault(key+".url", "give each the URL that serves it", "targets[%d] has the same", j)
 			}
 			if t.place() == other.place() {
 				return d.fault(key, "give one of them another path or prefix", "%s: targets[%d] is there too", t, j)
@@ -101,6 +107,11 @@ func (t *Target) check(d *document, key string) error {
 	switch {
 	case given != 1:
 		return d.fault(key, "write dir: {path: /srv/qsync}, or s3: {bucket: snapshots, region: eu-central-1}", "want exactly one of dir, s3, ipfs")
+	case t.URL != "" && t.Dir == nil:
+		return d.fault(key+".url", "remove it; a distribution's is written into cloudfront:", "it is where a directory is served, and there is no dir")
+	case t.URL != "" && !isPublicURL(t.URL):
+		// Its value stays unsaid: there may be a password in it.
+		return d.fault(key+".url", "write https://snapshots.example.org", "want an https URL of a host and a path")
 	case t.IPFS != nil && t.CloudFront != nil:
 		return d.fault(key+".cloudfront", "write it beside s3:", "a distribution stands before a bucket, not before a node of IPFS")
 	case t.IPFS != nil:

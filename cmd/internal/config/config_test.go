@@ -101,6 +101,7 @@ func TestAgentOfTheDocumentation(t *testing.T) {
 	want := &Agent{
 		Publisher: "snapshots.example.org", Key: "/etc/qsync/snapshots.example.org.key", State: "/var/lib/qsync",
 		TimeZone: "UTC", HeadTTL: Duration(7 * 24 * time.Hour), Grace: Duration(72 * time.Hour),
+		Probe:   Probe{Interval: Duration(5 * time.Minute), Sample: 16 << 20},
 		Targets: []Target{{Dir: &DirTarget{Path: "/srv/qsync", Layout: "segments"}}},
 		Channels: []Channel{{
 			Name: "polkadot-rocksdb-archive", Chain: "polkadot",
@@ -217,6 +218,13 @@ func TestAgentFaults(t *testing.T) {
 		{"publisher", "publisher: snapshots.example.org", "publisher: snap shots", `:1: publisher: "snap shots"`, "host name"},
 		{"two targets in one", "- dir: { path: /srv/qsync }", "- {}", ":5: targets[0]: want exactly one of dir, s3, ipfs", "dir:"},
 		{"directory and bucket", "- dir: { path: /srv/qsync }", "- { dir: { path: /srv/qsync }, s3: { bucket: b } }", ":5: targets[0]: want exactly one of dir, s3, ipfs", "s3:"},
+		{"bucket with a URL", "- dir: { path: /srv/qsync }", "- s3: { bucket: b }\n    url: https://a.example", ":6: targets[0].url: it is where a directory is served", "cloudfront"},
+		{"URL in clear text", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n    url: http://a.example", ":6: targets[0].url: want an https URL", "https://snapshots.example.org"},
+		{"URL with a password", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n    url: https://u:hunter2@a.example", ":6: targets[0].url: want an https URL of a host and a path", ""},
+		{"URL twice", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n    url: https://a.example\n  - dir: { path: /srv/other }\n    url: https://a.example", ":8: targets[1].url: targets[0] has the same", ""},
+		{"probe all the time", "key: /", "probe: { interval: 1s }\nkey: /", ":2: probe.interval: a probe may take longer", "10s"},
+		{"probe of all", "key: /", "probe: { sample: 16GiB }\nkey: /", ":2: probe.sample: more than 1GiB", "16MiB"},
+		{"no probe, often", "key: /", "probe: { off: true, interval: 1m }\nkey: /", ":2: probe.off: nothing is probed", ""},
 		{"two nodes of IPFS", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - ipfs: {}\n  - ipfs: {}", ":7: targets[2].ipfs: targets[1] is a node", ""},
 		{"a node of IPFS first", "- dir: { path: /srv/qsync }", "- ipfs: {}\n  - dir: { path: /srv/qsync }", ":5: targets[0].ipfs: a node of IPFS serves what lies in another", "before it"},
 		{"a distribution before it", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - ipfs: {}\n    cloudfront: { distribution: E1, url: https://d.example }", ":7: targets[1].cloudfront: a distribution stands before a bucket", "s3:"},
