@@ -21,33 +21,28 @@ func ProbeNow(ctx context.Context, a *config.Agent, channels []string) ([]status
 		return nil, err
 	}
 	defer os.RemoveAll(marks)
-	var seen []*status.Probe
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(2 * probesAtOnce)
+	var all []*probe.Place
+	readers := map[string]*probe.Reader{}
 	room := probe.NewRoom()
 	for _, channel := range channels {
-		reader, _, err := newReader(ctx, a, channel, marks)
+		r, _, err := newReader(ctx, a, channel, marks)
 		if err != nil {
 			return nil, err
 		}
-		reader.Sample, reader.Room = sampleOf(a, len(channels)), room
-		for _, place := range places(a, channel) {
-			result := &status.Probe{}
-			seen = append(seen, result)
-			group.Go(func() (err error) {
-				*result, err = reader.Probe(ctx, place)
-				return err
-			})
-		}
+		r.Sample, r.Room = sampleOf(a, len(channels)), room
+		readers[channel] = r
+		all = append(all, places(a, channel)...)
 	}
-	if err := group.Wait(); err != nil {
-		return nil, err
+	seen := make([]status.Probe, len(all))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(probesAtOnce)
+	for i, place := range all {
+		group.Go(func() (err error) {
+			seen[i], err = readers[place.Channel].Probe(ctx, place)
+			return err
+		})
 	}
-	all := make([]status.Probe, len(seen))
-	for i, s := range seen {
-		all[i] = *s
-	}
-	return all, nil
+	return seen, group.Wait()
 }
 
 // Location is how a channel does at a location, as the agent's probes have last seen it.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -31,7 +32,7 @@ type probing struct {
 const (
 	// probesAtOnce is how many probes of a location there are at a time. Each needs some
 	// 4 MiB.
-	probesAtOnce = 2
+	probesAtOnce = 4
 	// probeSpread is how far apart the first probes of channels begin.
 	probeSpread = 2 * time.Second
 	// maxProbePatience is for how long what has failed is tried again at most.
@@ -52,17 +53,17 @@ func newProbing(log *slog.Logger, noted func()) *probing {
 // wait holds up no other.
 func (p *probing) start(ctx context.Context, _ *beside, cfg *config.Agent, workers *sync.WaitGroup) {
 	probed := map[[2]string]bool{}
-	slots, room := map[string]*semaphore.Weighted{}, probe.NewRoom()
+	sites, room := map[string]*site{}, probe.NewRoom()
 	for _, channel := range cfg.ChannelNames() {
 		if cfg.Probe.Off {
 			break
 		}
 		for _, v := range newVisits(cfg, channel, p.log) {
 			location := v.place.Location
-			if slots[location] == nil {
-				slots[location] = semaphore.NewWeighted(probesAtOnce)
+			if sites[location] == nil {
+				sites[location] = newSite()
 			}
-			v.slots, v.room, v.noted = slots[location], room, p.noted
+			v.site, v.room, v.noted = sites[location], room, p.noted
 			probed[[2]string{channel, location}] = true
 			workers.Go(func() { v.run(ctx) })
 		}
@@ -76,12 +77,24 @@ func (p *probing) start(ctx context.Context, _ *beside, cfg *config.Agent, worke
 	})
 }
 
+// site is a location, whatever channels are there.
+type site struct {
+	slots    *semaphore.Weighted
+	failures atomic.Int64 // of probes in a row, of any channels
+}
+
+func newSite() *site { return &site{slots: semaphore.NewWeighted(probesAtOnce)} }
+
+// enough is how many failures in a row there are of a location that is down for all: then
+// nothing more is tried again, so that all channels are seen in time.
+const enough = 2
+
 // visits are the probes of a place.
 type visits struct {
 	config *config.Agent
 	place  *probe.Place
 	record *status.Probes
-	slots  *semaphore.Weighted // of the location
+	site   *site
 	room   *semaphore.Weighted
 	began  time.Time
 	log    *slog.Logger
@@ -97,7 +110,7 @@ type visits struct {
 func newVisits(cfg *config.Agent, channel string, log *slog.Logger) (all []*visits) {
 	for _, place := range places(cfg, channel) {
 		all = append(all, &visits{
-			config: cfg, place: place, record: status.ProbesIn(cfg.State), began: time.Now(),
+			config: cfg, place: place, site: newSite(), record: status.ProbesIn(cfg.State), began: time.Now(),
 			log: log.With("channel", channel, "location", place.Location),
 		})
 	}
@@ -116,11 +129,11 @@ func (v *visits) run(ctx context.Context) {
 		case <-time.After(wait):
 		}
 		begin := time.Now()
-		if v.slots.Acquire(ctx, 1) != nil {
+		if v.site.slots.Acquire(ctx, 1) != nil {
 			return
 		}
 		err := v.look(ctx)
-		v.slots.Release(1)
+		v.site.slots.Release(1)
 		if err != nil && ctx.Err() == nil {
 			v.log.Error("the location cannot be probed", because(err)...)
 		}
@@ -145,9 +158,17 @@ func (v *visits) look(ctx context.Context) error {
 	}
 	v.keys, reader.KeysSince = reader.Keys, v.keysSince
 	reader.Sample, reader.Ahead, reader.Room = sampleOf(v.config, len(v.config.Channels)), samplesAhead, v.room
+	if v.site.failures.Load() >= enough {
+		reader.Patience = 0
+	}
 	seen, err := reader.Probe(ctx, v.place)
 	if err != nil {
 		return err
+	}
+	if seen.OK() {
+		v.site.failures.Store(0)
+	} else {
+		v.site.failures.Add(1)
 	}
 	return v.note(seen)
 }

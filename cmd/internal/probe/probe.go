@@ -61,7 +61,8 @@ type Reader struct {
 	// Sample is how many bytes of a snapshot a probe reads at most, but one chunk at
 	// least.
 	Sample int64
-	// Patience is for how long what has failed is tried again.
+	// Patience is for how long what has failed is tried again. With none nobody waits
+	// long for an answer either.
 	Patience time.Duration
 	// Ahead is how many probes' samples are drawn from an index at a time. 0 means one.
 	Ahead int
@@ -79,6 +80,8 @@ const (
 	// headTime is for how long a manifest is looked for, from the head down. It is longer
 	// than a head may be behind.
 	headTime = 2 * time.Minute
+	// hurriedTime is that of somebody without patience.
+	hurriedTime = 20 * time.Second
 	// firstPause is before the second attempt; each further one is twice as long.
 	firstPause = 500 * time.Millisecond
 	// maxError is how much is kept of what went wrong.
@@ -151,8 +154,12 @@ func (r *Reader) attempt(ctx context.Context, p *Place, seen *status.Probe) erro
 		return err
 	}
 	defer p.close()
+	most := headTime
+	if r.Patience == 0 {
+		most = hurriedTime
+	}
 	var m *manifest.Manifest
-	err = within(ctx, headTime, func(ctx context.Context) (err error) {
+	err = within(ctx, most, func(ctx context.Context) (err error) {
 		timed := &clock{Source: source, key: manifest.HeadKey(p.Channel), start: start, took: &seen.HeadSeconds}
 		m, err = r.snapshot(ctx, p, timed, seen)
 		return err
