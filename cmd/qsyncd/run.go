@@ -66,6 +66,7 @@ func run(ctx context.Context, stderr io.Writer, o runOptions) error {
 		Ask:       agent.AskNode,
 		Log:       log,
 		Service:   service,
+		Version:   term.Version(),
 	}
 	return a.Run(ctx, reload)
 }

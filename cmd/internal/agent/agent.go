@@ -36,6 +36,7 @@ type Agent struct {
 	Log *slog.Logger
 	// Service is told how the agent does; nil is nobody.
 	Service *Service
+	Version string // of this program, for its metrics
 }
 
 // lookInterval is how often the loop looks at the clock at least, and
@@ -61,13 +62,20 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) error {
 	defer unlock(lock)
 	l := &loop{
 		Agent: a, state: cfg.State, channels: map[string]*channel{}, settled: make(chan settlement),
-		ipfs: newIPFSNode(a.Log), alarms: newAlarming(a.Log, a.Ask),
+		ipfs: newIPFSNode(a.Log), pulse: newPulse(),
 	}
 	defer l.ipfs.close()
+	l.alarms = newAlarming(a.Log, l.pulse)
 	defer l.alarms.close()
+	l.lookout = newLookout(a.Log, a.Ask, l.alarms.look)
+	defer l.lookout.close()
+	l.alarms.lookout = l.lookout
+	l.web = newWeb(a.Log, &standing{pulse: l.pulse, lookout: l.lookout, ipfs: l.ipfs, version: a.Version})
+	defer l.web.close()
 	if err := l.adopt(cfg); err != nil {
 		return err
 	}
+	l.web.standing.reloaded(true)
 	a.Log.Info("the agent has started", "process", os.Getpid(), "channels", len(l.channels), "state", l.state)
 	l.run(ctx, reload)
 	a.Log.Info("the agent has stopped")
@@ -84,6 +92,9 @@ type loop struct {
 	settled  chan settlement
 	ipfs     *ipfsNode
 	alarms   *alarming
+	lookout  *lookout
+	web      *web
+	pulse    *pulse
 }
 
 // settlement is what a job that has ended changes in the loop.
@@ -111,7 +122,7 @@ func (l *loop) run(ctx context.Context, reload <-chan os.Signal) {
 		}
 		wake := l.look(ctx, clock())
 		l.Service.Alive()
-		l.alarms.alive()
+		l.pulse.beat()
 		l.Service.Status(l.describe(clock()))
 		timer.Reset(l.Service.atMost(max(0, wake)))
 	}
@@ -141,6 +152,7 @@ func (l *loop) look(ctx context.Context, now time.Time) (idle time.Duration) {
 	if repaired && !l.ready {
 		l.ready = true
 		l.Service.Ready()
+		l.web.standing.ready.Store(true)
 	}
 	return idle
 }
@@ -188,6 +200,7 @@ func (l *loop) reload() {
 	if err == nil {
 		err = l.adopt(cfg)
 	}
+	l.web.standing.reloaded(err == nil)
 	if err != nil {
 		l.Log.Error("the new configuration is not used, the old one stays", because(err)...)
 		return
@@ -216,6 +229,8 @@ func (l *loop) adopt(cfg *config.Agent) error {
 	}
 	l.ipfs.configure(cfg)
 	l.alarms.configure(cfg)
+	l.lookout.configure(cfg)
+	l.web.configure(cfg)
 	now := clock()
 	for i := range cfg.Channels {
 		name := cfg.Channels[i].Name

@@ -55,7 +55,7 @@ func (l *loop) publication(c *channel, slot, now time.Time) job {
 
 // ran takes note of a run for a slot.
 func (l *loop) ran(c *channel, p *Publication, err error, now time.Time) {
-	l.alarms.look()
+	l.lookout.look()
 	run := p.Record()
 	if run.Outcome == status.Published {
 		c.renew = attempts{at: now.Add(renewalInterval(p.Config))}

@@ -39,6 +39,9 @@ func (a *Agent) check(d *document) error {
 	if err := a.checkAlarms(d); err != nil {
 		return err
 	}
+	if err := a.Listen.check(d); err != nil {
+		return err
+	}
 	if len(a.Channels) == 0 {
 		return d.fault("channels", "", "nothing to publish")
 	}
