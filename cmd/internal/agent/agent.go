@@ -34,6 +34,9 @@ type Agent struct {
 	// Ask is how the alarms ask the node, likewise; see [Look].
 	Ask askNode
 	Log *slog.Logger
+	// LogFormat is that of the log as guards are told it, who write there too: text or
+	// json.
+	LogFormat string
 	// Service is told how the agent does; nil is nobody.
 	Service *Service
 	Version string // of this program, for its metrics
@@ -205,7 +208,7 @@ func (l *loop) reload() {
 		l.Log.Error("the new configuration is not used, the old one stays", because(err)...)
 		return
 	}
-	l.Log.Info("the configuration is read again", "channels", cfg.ChannelNames())
+	l.Log.Info("the configuration is read again", "channels", len(cfg.Channels), "names", cfg.ChannelNames())
 }
 
 // adopt makes the configuration that of the loop.

@@ -8,11 +8,11 @@ import (
 
 // What is known from the last look at nodes and targets.
 var (
-	metricLookSuccess = gauge("qsync_look_success", "Whether the agent could find out how its channels do when it looked last, every 5 minutes and after each run.")
-	metricLookTime    = gauge("qsync_look_timestamp_seconds", "When it looked last at nodes, heads and targets: what is told of them is from then.")
-	metricTargetUp    = gauge("qsync_target_up", "Whether the target answered.", "target")
+	metricLookSuccess = gauge("qsync_look_success", "Whether the agent could find out how its channels do when it looked last: every 5 minutes, and after each run.")
+	metricLookTime    = gauge("qsync_look_timestamp_seconds", "When the agent looked last at nodes, heads and targets. What is told of them is from then.")
+	metricTargetUp    = gauge("qsync_target_up", "Whether the target answered the agent.", "target")
 
-	metricChannelProblems = gauge("qsync_channel_problems", "What is wrong with the channel, as qsyncd status says it: how many things.", "channel")
+	metricChannelProblems = gauge("qsync_channel_problems", "How many things are wrong with the channel, as qsyncd status tells them.", "channel")
 	metricNodeHealthy     = gauge("qsync_node_healthy", "Whether the node is fit to be published from. Without rpc it is not known.", "channel")
 	metricNodeHeight      = gauge("qsync_node_height", "The node's last finalized block.", "channel")
 	metricNodePeers       = gauge("qsync_node_peers", "How many peers the node has.", "channel")
@@ -53,9 +53,9 @@ func moment(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 // What the node of IPFS knows of itself.
 var (
 	metricIpfsPeers   = gauge("qsync_ipfs_peers", "How many peers the agent's node of IPFS is connected to.")
-	metricIpfsBlocks  = counter("qsync_ipfs_sent_blocks_total", "Blocks that it has sent by bitswap since it was started.")
-	metricIpfsBytes   = counter("qsync_ipfs_sent_bytes_total", "Bytes that it has sent by bitswap since it was started.")
-	metricIpfsDamaged = counter("qsync_ipfs_damaged_blocks_total", "Blocks that could not be served as they were published, since it was started.")
+	metricIpfsBlocks  = counter("qsync_ipfs_sent_blocks_total", "Blocks that the agent's node of IPFS has sent by bitswap since it was started.")
+	metricIpfsBytes   = counter("qsync_ipfs_sent_bytes_total", "Bytes that the agent's node of IPFS has sent by bitswap since it was started.")
+	metricIpfsDamaged = counter("qsync_ipfs_damaged_blocks_total", "Blocks that the agent's node of IPFS could not serve as they were published, since it was started.")
 )
 
 func tellIPFS(tell sample, s ipfs.Stats) {
