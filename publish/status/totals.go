@@ -13,8 +13,6 @@ type Totals struct {
 	Runs map[Outcome]int64 `json:"runs"`
 
 	// Of the runs that have published.
-	Seconds       float64 `json:"seconds"`
-	PauseSeconds  float64 `json:"pause_seconds"`
 	UploadedBytes int64   `json:"uploaded_bytes"` // compressed
 	FilesBytes    int64   `json:"files_bytes"`    // sent to targets of files
 }
@@ -30,8 +28,6 @@ func (t *Totals) add(run Run) {
 	if run.Outcome != Published {
 		return
 	}
-	t.Seconds += run.Took().Seconds()
-	t.PauseSeconds += run.PauseSeconds
 	t.UploadedBytes += run.UploadedBytes
 	t.FilesBytes += run.FilesBytes
 }

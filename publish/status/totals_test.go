@@ -27,14 +27,14 @@ func TestTotals(t *testing.T) {
 		t.Helper()
 		r := start(t, runs, channel, when)
 		r.End, r.Outcome = when.Add(time.Minute), how
-		r.PauseSeconds, r.UploadedBytes, r.FilesBytes = 0.5, 100, 10
+		r.UploadedBytes, r.FilesBytes = 100, 10
 		must(t, runs.End(r))
 	}
 	end(noon, status.Published)
 	end(noon, status.Failed)
 	want := status.Totals{
-		Runs:    map[status.Outcome]int64{status.Published: 1, status.Failed: 1},
-		Seconds: 60, PauseSeconds: 0.5, UploadedBytes: 100, FilesBytes: 10,
+		Runs:          map[status.Outcome]int64{status.Published: 1, status.Failed: 1},
+		UploadedBytes: 100, FilesBytes: 10,
 	}
 	if diff := cmp.Diff(want, totals()); diff != "" {
 		t.Errorf("two runs (-want +got):\n%s", diff)
@@ -49,7 +49,7 @@ func TestTotals(t *testing.T) {
 	start(t, runs, channel, noon) // likewise, and the next one finds it
 	end(noon, status.Published)
 	want.Runs = map[status.Outcome]int64{status.Published: 2, status.Failed: 1, status.Interrupted: 2}
-	want.Seconds, want.PauseSeconds, want.UploadedBytes, want.FilesBytes = 120, 1, 200, 20
+	want.UploadedBytes, want.FilesBytes = 200, 20
 	if diff := cmp.Diff(want, totals()); diff != "" {
 		t.Errorf("with those that were killed (-want +got):\n%s", diff)
 	}

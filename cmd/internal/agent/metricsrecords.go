@@ -11,8 +11,6 @@ var (
 	metricRecordsSuccess = gauge("qsync_records_success", "Whether the records in the state directory could be read last.")
 
 	metricRuns             = counter("qsync_runs_total", "Runs that have ended, by what became of them: published, failed, postponed, lost, interrupted.", "channel", "outcome")
-	metricRunSeconds       = counter("qsync_run_seconds_total", "How long the published runs took, all together.", "channel")
-	metricPauseSeconds     = counter("qsync_pause_seconds_total", "How long the published runs held the node, all together.", "channel")
 	metricUploadedBytes    = counter("qsync_uploaded_bytes_total", "What the published runs have sent to the targets, all together.", "channel")
 	metricRunActive        = gauge("qsync_run_active", "Whether a run is under way.", "channel")
 	metricNextRun          = gauge("qsync_next_run_timestamp_seconds", "When the next run is due. Channels without a schedule have none.", "channel")
@@ -77,8 +75,6 @@ func tellRuns(tell sample, c *recorded) {
 	for _, o := range endings {
 		tell(metricRuns, float64(c.totals.Runs[o]), c.Name, string(o))
 	}
-	tell(metricRunSeconds, c.totals.Seconds, c.Name)
-	tell(metricPauseSeconds, c.totals.PauseSeconds, c.Name)
 	tell(metricUploadedBytes, float64(c.totals.UploadedBytes+c.totals.FilesBytes), c.Name)
 	tell(metricRunActive, truth(len(c.Runs) > 0 && c.Runs[0].Outcome == status.Running), c.Name)
 	if !c.NextRun.IsZero() {
