@@ -38,7 +38,7 @@ func plainValue(_ []string, a slog.Attr) slog.Attr {
 		return a
 	}
 	switch v := a.Value.Any().(type) {
-	case time.Time, json.Marshaler, encoding.TextMarshaler, error, slog.Level:
+	case json.Marshaler, encoding.TextMarshaler, error:
 	case time.Duration:
 		a.Value = slog.Float64Value(v.Seconds())
 	case fmt.Stringer:

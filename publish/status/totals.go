@@ -13,8 +13,8 @@ type Totals struct {
 	Runs map[Outcome]int64 `json:"runs"`
 
 	// Of the runs that have published.
-	UploadedBytes int64   `json:"uploaded_bytes"` // compressed
-	FilesBytes    int64   `json:"files_bytes"`    // sent to targets of files
+	UploadedBytes int64 `json:"uploaded_bytes"` // compressed
+	FilesBytes    int64 `json:"files_bytes"`    // sent to targets of files
 }
 
 func (t *Totals) add(run Run) {
