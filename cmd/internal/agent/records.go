@@ -41,10 +41,9 @@ const (
 // read reads the records whenever they have changed.
 func (l *lookout) read(ctx context.Context, cfg *config.Agent) {
 	var was []os.FileInfo
-	l.notes.Store(nil)
 	every(ctx, recordInterval, nil, func() {
 		is := recordFiles(cfg.State)
-		if known := l.notes.Load(); known != nil && clock().Sub(known.at) < longestRecord && slices.EqualFunc(is, was, sameFile) {
+		if known := l.notes.Load(); known != nil && known.config == cfg && clock().Sub(known.at) < longestRecord && slices.EqualFunc(is, was, sameFile) {
 			return
 		}
 		was = is
