@@ -42,6 +42,8 @@ type configEvent struct {
 	IPFS      *ipfsConfig     `json:"ipfs,omitempty"`
 	Alarms    []string        `json:"alarms_to,omitempty"` // addresses
 	Quota     []quotaConfig   `json:"quota,omitempty"`
+	Listen    string          `json:"listen,omitempty"`
+	Exposed   bool            `json:"listen_exposed,omitempty"` // more than a private network may ask there
 	Channels  []channelConfig `json:"channels"`
 }
 
@@ -116,6 +118,7 @@ func checkConfig(out *term.Output, configFile string) error {
 	for _, q := range cfg.Quota {
 		e.Quota = append(e.Quota, quotaConfig{q.Name(), q.Source, int64(q.Step), q.Budget.USD, q.DayUSD})
 	}
+	e.Listen, e.Exposed = string(cfg.Listen), cfg.Listen.Exposed()
 	for i := range cfg.Channels {
 		c, err := describeChannel(cfg, &cfg.Channels[i], time.Now())
 		if err != nil {
@@ -183,6 +186,12 @@ func printConfig(out *term.Output, cfg *config.Agent, e configEvent) {
 	out.Result("  alarms     %s", alarms)
 	for _, q := range e.Quota {
 		out.Result("  quota      %s", describeRules(q))
+	}
+	if e.Listen != "" {
+		out.Result("  metrics    at %s", e.Listen)
+		if e.Exposed {
+			out.Result("  warning    that may be reached from everywhere: %s", exposedAdvice)
+		}
 	}
 	for i, c := range e.Channels {
 		out.Result("%s", c.Name)

@@ -156,6 +156,7 @@ func (d *doctor) examine(ctx context.Context, o doctorOptions) error {
 	d.checkTargets(ctx, cfg)
 	d.checkIPFS(ctx, cfg)
 	d.checkAlarms(ctx, cfg)
+	d.checkListen(ctx, cfg)
 	d.checkGuard(ctx)
 	for i := range cfg.Channels {
 		d.checkChannel(ctx, cfg, &cfg.Channels[i])

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os/signal"
 	"syscall"
 
@@ -14,7 +15,8 @@ import (
 
 // guardCommand is what the agent starts while it holds a node: see package guard.
 func guardCommand() *cobra.Command {
-	return &cobra.Command{
+	var o guardOptions
+	cmd := &cobra.Command{
 		Use:    agent.GuardArgument,
 		Short:  "Resume a node whose agent has died; qsyncd starts this itself",
 		Hidden: true,
@@ -23,7 +25,30 @@ func guardCommand() *cobra.Command {
 			// It ends when the node goes on, and not before.
 			signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 			ctx := context.WithoutCancel(cmd.Context())
-			return guard.Watch(ctx, cmd.InOrStdin(), cmd.OutOrStdout(), agent.OpenNode, term.NewOutput(cmd).Log())
+			if o.logFormat == "" {
+				return watchNode(ctx, cmd, term.NewOutput(cmd).Log())
+			}
+			log, err := newLog(cmd.ErrOrStderr(), o.logFormat)
+			if err != nil {
+				return err
+			}
+			log = log.With("channel", o.channel, "run", o.run)
+			return sayLast(log, watchNode(ctx, cmd, log))
 		},
 	}
+	cmd.Flags().StringVar(&o.logFormat, "log-format", "", "log as a run of the agent does, in this `FORMAT`")
+	cmd.Flags().StringVar(&o.channel, "channel", "", "`CHANNEL` of the run")
+	cmd.Flags().Uint64Var(&o.run, "run", 0, "`ID` of the run")
+	return cmd
+}
+
+// guardOptions say how a guard logs: it may outlive the agent, and has its log.
+type guardOptions struct {
+	logFormat string
+	channel   string
+	run       uint64
+}
+
+func watchNode(ctx context.Context, cmd *cobra.Command, log *slog.Logger) error {
+	return guard.Watch(ctx, cmd.InOrStdin(), cmd.OutOrStdout(), agent.OpenNode, log)
 }

@@ -38,13 +38,13 @@ one. SIGTERM and SIGINT end it: runs under way are cut off, and nodes go on.`,
 		},
 	}
 	addConfigFlag(cmd, &o.configFile)
-	cmd.Flags().StringVar(&o.logFormat, "log-format", "text", "`FORMAT` of the log on standard error: text or json")
+	cmd.Flags().StringVar(&o.logFormat, "log-format", logText, "`FORMAT` of the log on standard error: text or json")
 	term.Must(cmd.RegisterFlagCompletionFunc("log-format",
-		cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)))
+		cobra.FixedCompletions([]string{logText, logJSON}, cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
 }
 
-func run(ctx context.Context, stderr io.Writer, o runOptions) error {
+func run(ctx context.Context, stderr io.Writer, o runOptions) (err error) {
 	// First: without it the signal would end the program.
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
@@ -55,6 +55,9 @@ func run(ctx context.Context, stderr io.Writer, o runOptions) error {
 		return err
 	}
 	ipfs.LogLibraries(log)
+	if o.logFormat == logJSON {
+		defer func() { err = sayLast(log, err) }()
+	}
 	service, err := agent.NewService(log)
 	if err != nil {
 		return err
@@ -66,16 +69,21 @@ func run(ctx context.Context, stderr io.Writer, o runOptions) error {
 		Ask:       agent.AskNode,
 		Log:       log,
 		Service:   service,
+		Version:   term.Version(),
+		LogFormat: o.logFormat,
 	}
 	return a.Run(ctx, reload)
 }
 
-func newLog(w io.Writer, format string) (*slog.Logger, error) {
-	switch format {
-	case "text":
-		return slog.New(slog.NewTextHandler(w, nil)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, nil)), nil
+// sayLast logs why the program ends, in place of what it would print: whoever reads the
+// log as JSON could not read that.
+func sayLast(log *slog.Logger, err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil, term.Usagef("log format %q: want text or json", format)
+	if hint := term.Hint(err); hint != "" {
+		log = log.With("hint", hint)
+	}
+	log.Error("the program ends", "error", err)
+	return term.Said(err)
 }

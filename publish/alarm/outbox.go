@@ -48,6 +48,9 @@ type Outbox struct{ file string }
 // written to.
 func In(state string) *Outbox { return &Outbox{filepath.Join(state, "alarms.db")} }
 
+// File is where it is.
+func (o *Outbox) File() string { return o.file }
+
 // Tx is a transaction: all that it has written is there when Update has returned, or
 // nothing of it.
 type Tx struct{ bolt *bbolt.Tx }

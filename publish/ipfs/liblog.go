@@ -15,29 +15,42 @@ import (
 // the process, so it is the program's to say, before it starts a node. Without it they
 // write to standard error in forms of their own.
 func LogLibraries(log *slog.Logger) {
-	gologshim.SetDefaultHandler(libraryHandler{log.Handler()})
+	gologshim.SetDefaultHandler(libraryHandler{log: log})
 	golog.SetPrimaryCore(libraryCore{log: log})
 }
 
+// libraryFailed is what the log has of whatever a library says.
+const libraryFailed = "a library of IPFS has failed at something"
+
 // libraryHandler is the log of go-libp2p.
-type libraryHandler struct{ slog.Handler }
+type libraryHandler struct {
+	log     *slog.Logger
+	details []any // its attributes
+}
 
 func (libraryHandler) Enabled(_ context.Context, level slog.Level) bool {
 	return level >= slog.LevelError
 }
 
 func (h libraryHandler) Handle(ctx context.Context, r slog.Record) error {
-	r.Level = slog.LevelWarn
-	return h.Handler.Handle(ctx, r)
+	details := slices.Clip(h.details)
+	r.Attrs(func(a slog.Attr) bool {
+		details = append(details, a)
+		return true
+	})
+	h.log.WarnContext(ctx, libraryFailed, "library", "go-libp2p", "message", r.Message, slog.Group("details", details...))
+	return nil
 }
 
 func (h libraryHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return libraryHandler{h.Handler.WithAttrs(attrs)}
+	details := slices.Clip(h.details)
+	for _, a := range attrs {
+		details = append(details, a)
+	}
+	return libraryHandler{h.log, details}
 }
 
-func (h libraryHandler) WithGroup(name string) slog.Handler {
-	return libraryHandler{h.Handler.WithGroup(name)}
-}
+func (h libraryHandler) WithGroup(string) slog.Handler { return h }
 
 // libraryCore is the log of the others.
 type libraryCore struct {
@@ -63,11 +76,11 @@ func (c libraryCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	for _, f := range append(slices.Clip(c.fields), fields...) {
 		f.AddTo(values)
 	}
-	attrs := []any{"library", e.LoggerName, "message", e.Message}
+	var details []any
 	for k, v := range values.Fields {
-		attrs = append(attrs, k, v)
+		details = append(details, k, v)
 	}
-	c.log.Warn("a library of IPFS has failed at something", attrs...)
+	c.log.Warn(libraryFailed, "library", e.LoggerName, "message", e.Message, slog.Group("details", details...))
 	return nil
 }
 

@@ -22,11 +22,14 @@ func TestLogLibraries(t *testing.T) {
 	shim.Warn("quiet")
 	shim.Error("it broke", "block", 7)
 	dec := json.NewDecoder(&said)
-	for _, want := range []string{"a library of IPFS has failed at something", "it broke"} {
-		var line map[string]any
+	for _, library := range []string{"test/theirs", "go-libp2p"} {
+		var line struct {
+			Level, Msg, Library, Message string
+			Details                      struct{ Block int }
+		}
 		must(t, dec.Decode(&line))
-		if line["level"] != "WARN" || line["msg"] != want || line["block"] != 7.0 {
-			t.Errorf("%v", line)
+		if line.Level != "WARN" || line.Msg != libraryFailed || line.Library != library || line.Message != "it broke" || line.Details.Block != 7 {
+			t.Errorf("%+v", line)
 		}
 	}
 	if dec.More() {

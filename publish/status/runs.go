@@ -23,10 +23,11 @@ const (
 )
 
 // The buckets. Runs are one bucket for each channel, and in it id → Run in JSON;
-// anchors are channel → Anchor in JSON.
+// anchors are channel → Anchor in JSON, totals channel → Totals in JSON.
 var (
 	runsBucket    = []byte("runs")
 	anchorsBucket = []byte("anchors")
+	totalsBucket  = []byte("totals")
 )
 
 // Runs is the record of an agent's runs. It is safe for concurrent use, by
@@ -50,7 +51,11 @@ func (r *Runs) Start(run Run) (Run, error) {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(markKilled(b), trim(b, run.Start)); err != nil {
+		err = counted(tx, b, run.Channel, func() ([]Run, error) {
+			killed, err := markKilled(b)
+			return killed, errors.Join(err, trim(b, run.Start))
+		})
+		if err != nil {
 			return err
 		}
 		if run.ID, err = all.NextSequence(); err != nil {
@@ -61,14 +66,14 @@ func (r *Runs) Start(run Run) (Run, error) {
 	return run, err
 }
 
-// End records what became of a run.
+// End records what became of a run, once.
 func (r *Runs) End(run Run) error {
 	return r.update(func(tx *bbolt.Tx) error {
 		b := channelBucket(tx, run.Channel)
 		if b == nil {
 			return fmt.Errorf("channel %s has no runs", run.Channel)
 		}
-		return put(b, run)
+		return counted(tx, b, run.Channel, func() ([]Run, error) { return []Run{run}, put(b, run) })
 	})
 }
 
@@ -81,7 +86,7 @@ func (r *Runs) MarkKilled(channel string) error {
 	}
 	return r.update(func(tx *bbolt.Tx) error {
 		if b := channelBucket(tx, channel); b != nil {
-			return markKilled(b)
+			return counted(tx, b, channel, func() ([]Run, error) { return markKilled(b) })
 		}
 		return nil
 	})
@@ -156,29 +161,28 @@ func parse(k, v []byte) (run Run, err error) {
 	return run, nil
 }
 
-// markKilled looks at the newest runs only: each run that starts sees to those
-// before it.
-func markKilled(b *bbolt.Bucket) error {
-	var killed []Run // first: a change would confuse the cursor
-	c := b.Cursor()
+// markKilled returns the runs that it marks. It looks at the newest ones only: each run
+// that starts sees to those before it.
+func markKilled(b *bbolt.Bucket) (killed []Run, err error) {
+	c := b.Cursor() // to the end first: a change would confuse it
 	for k, v := c.Last(); k != nil; k, v = c.Prev() {
 		run, err := parse(k, v)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if run.Outcome != Running {
 			break
 		}
+		run.Outcome = Interrupted
+		run.Error = "it ended without a word: the program was killed, or the machine went down"
 		killed = append(killed, run)
 	}
 	for _, run := range killed {
-		run.Outcome = Interrupted
-		run.Error = "it ended without a word: the program was killed, or the machine went down"
 		if err := put(b, run); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return killed, nil
 }
 
 // trim makes room for one more run.

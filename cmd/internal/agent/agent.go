@@ -34,8 +34,12 @@ type Agent struct {
 	// Ask is how the alarms ask the node, likewise; see [Look].
 	Ask askNode
 	Log *slog.Logger
+	// LogFormat is that of the log as guards are told it, who write there too: text or
+	// json.
+	LogFormat string
 	// Service is told how the agent does; nil is nobody.
 	Service *Service
+	Version string // of this program, for its metrics
 }
 
 // lookInterval is how often the loop looks at the clock at least, and
@@ -59,17 +63,13 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) error {
 		return err
 	}
 	defer unlock(lock)
-	l := &loop{
-		Agent: a, state: cfg.State, channels: map[string]*channel{}, settled: make(chan settlement),
-		ipfs: newIPFSNode(a.Log), alarms: newAlarming(a.Log, a.Ask),
-	}
-	l.probing = newProbing(a.Log, l.alarms.probed)
-	defer l.ipfs.close()
-	defer l.alarms.close()
-	defer l.probing.close()
+	l := &loop{Agent: a, state: cfg.State, channels: map[string]*channel{}, settled: make(chan settlement)}
+	l.startBeside()
+	defer l.endBeside()
 	if err := l.adopt(cfg); err != nil {
 		return err
 	}
+	l.web.standing.reloaded(true)
 	a.Log.Info("the agent has started", "process", os.Getpid(), "channels", len(l.channels), "state", l.state)
 	l.run(ctx, reload)
 	a.Log.Info("the agent has stopped")
@@ -84,9 +84,33 @@ type loop struct {
 	busy     int  // jobs under way
 	ready    bool // the service manager knows that it has started
 	settled  chan settlement
+	pulse    *pulse
 	ipfs     *ipfsNode
 	alarms   *alarming
-	probing  *probing
+	lookout  *lookout
+	web      *web
+	beside   []*beside // all of these, and what nobody asks for anything
+}
+
+// startBeside starts what is done beside the loop. It waits for a configuration.
+func (l *loop) startBeside() {
+	l.pulse = newPulse()
+	l.ipfs = newIPFSNode(l.Log)
+	l.alarms = newAlarming(l.Log, l.pulse)
+	l.lookout = newLookout(l.Log, l.Ask, l.alarms.look)
+	l.alarms.lookout = l.lookout
+	l.web = newWeb(l.Log, &standing{pulse: l.pulse, lookout: l.lookout, ipfs: l.ipfs, version: l.Version})
+	l.beside = []*beside{
+		l.ipfs.beside, l.alarms.beside, l.lookout.beside, l.web.beside,
+		newProbing(l.Log, l.alarms.probed).beside,
+	}
+}
+
+// endBeside ends it, what was started last first.
+func (l *loop) endBeside() {
+	for _, b := range slices.Backward(l.beside) {
+		b.close()
+	}
 }
 
 // settlement is what a job that has ended changes in the loop.
@@ -114,7 +138,7 @@ func (l *loop) run(ctx context.Context, reload <-chan os.Signal) {
 		}
 		wake := l.look(ctx, clock())
 		l.Service.Alive()
-		l.alarms.alive()
+		l.pulse.beat()
 		l.Service.Status(l.describe(clock()))
 		timer.Reset(l.Service.atMost(max(0, wake)))
 	}
@@ -144,6 +168,7 @@ func (l *loop) look(ctx context.Context, now time.Time) (idle time.Duration) {
 	if repaired && !l.ready {
 		l.ready = true
 		l.Service.Ready()
+		l.web.standing.ready.Store(true)
 	}
 	return idle
 }
@@ -191,11 +216,12 @@ func (l *loop) reload() {
 	if err == nil {
 		err = l.adopt(cfg)
 	}
+	l.web.standing.reloaded(err == nil)
 	if err != nil {
 		l.Log.Error("the new configuration is not used, the old one stays", because(err)...)
 		return
 	}
-	l.Log.Info("the configuration is read again", "channels", cfg.ChannelNames())
+	l.Log.Info("the configuration is read again", "channels", len(cfg.Channels), "names", cfg.ChannelNames())
 }
 
 // adopt makes the configuration that of the loop.
@@ -217,9 +243,9 @@ func (l *loop) adopt(cfg *config.Agent) error {
 			delete(l.channels, name)
 		}
 	}
-	l.ipfs.configure(cfg)
-	l.alarms.configure(cfg)
-	l.probing.configure(cfg)
+	for _, b := range l.beside {
+		b.configure(cfg)
+	}
 	now := clock()
 	for i := range cfg.Channels {
 		name := cfg.Channels[i].Name

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -67,21 +66,17 @@ func NewServed(a *config.Agent) *quota.Served {
 // configuration has it.
 type alarming struct {
 	*beside
-	log  *slog.Logger
-	ask  askNode
-	beat atomic.Int64  // when the loop was last known to live, in seconds since 1970
-	seen chan struct{} // a probe may have seen something new
+	log     *slog.Logger
+	pulse   *pulse
+	lookout *lookout
+	seen    chan struct{} // a probe may have seen something new
 }
 
-func newAlarming(log *slog.Logger, ask askNode) *alarming {
-	a := &alarming{log: log, ask: ask, seen: make(chan struct{}, 1)}
-	a.alive()
+func newAlarming(log *slog.Logger, p *pulse) *alarming {
+	a := &alarming{log: log, pulse: p, seen: make(chan struct{}, 1)}
 	a.beside = newWorkers(a.start)
 	return a
 }
-
-// alive says that the loop lives.
-func (a *alarming) alive() { a.beat.Store(clock().Unix()) }
 
 // start begins to watch. What has not been sent when it ends is sent by the next agent.
 func (a *alarming) start(ctx context.Context, b *beside, cfg *config.Agent, workers *sync.WaitGroup) {

@@ -2,14 +2,12 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
 	"github.com/qsync/qsync/cmd/internal/config"
-	"github.com/qsync/qsync/manifest"
-	"github.com/qsync/qsync/publish"
 	"github.com/qsync/qsync/publish/alarm"
 	"github.com/qsync/qsync/publish/status"
 )
@@ -26,8 +24,6 @@ const (
 var conditionKinds = []string{runFailed, nodeUnhealthy, headExpires, targetUnreachable, diskLow}
 
 const (
-	// watchInterval is how often is looked for what is wrong.
-	watchInterval = 5 * time.Minute
 	// lasting is how long something that may be gone in a moment must last before
 	// anybody is told: a node that is held for a run does not answer, for one.
 	lasting = watchInterval
@@ -42,14 +38,11 @@ func (a *alarming) watch(ctx context.Context, cfg *config.Agent, events <-chan s
 	outbox := alarm.In(cfg.State)
 	w := &alarm.Watch{Publisher: cfg.Publisher, Repeat: time.Duration(cfg.Alarms.Repeat), Quiet: quietHours(cfg)}
 	every(ctx, watchInterval, events, func() {
-		wrong, err := conditions(ctx, cfg, a.ask)
-		if ctx.Err() != nil {
-			return
+		seen := a.lookout.last.Load()
+		if seen == nil || seen.err != nil || !reflect.DeepEqual(seen.config, cfg) {
+			return // it is told of the next look
 		}
-		if err == nil {
-			err = w.Look(outbox, clock(), conditionKinds, wrong)
-		}
-		if err != nil {
+		if err := w.Look(outbox, clock(), conditionKinds, conditions(cfg, seen)); err != nil {
 			a.log.Error("what is wrong cannot be looked for", "error", err)
 			return
 		}
@@ -67,18 +60,13 @@ func quietHours(cfg *config.Agent) func(time.Time) bool {
 	return func(t time.Time) bool { return hours.Contain(t.In(zone)) }
 }
 
-// conditions are what is wrong now.
-func conditions(ctx context.Context, cfg *config.Agent, ask askNode) ([]alarm.Condition, error) {
-	overview, err := Look(ctx, cfg, ask)
-	if err != nil {
-		return nil, err
-	}
-	var all []alarm.Condition
-	for _, c := range overview.Channels {
+// conditions are what was wrong when somebody looked.
+func conditions(cfg *config.Agent, seen *sight) (all []alarm.Condition) {
+	for _, c := range seen.overview.Channels {
 		all = append(all, channelConditions(cfg, c, clock())...)
 	}
-	all = append(all, targetConditions(ctx, cfg)...)
-	return append(all, diskConditions(overview.Disks)...), nil
+	all = append(all, targetConditions(seen.targets)...)
+	return append(all, diskConditions(seen.overview.Disks)...)
 }
 
 // channelConditions are those of a channel.
@@ -119,31 +107,17 @@ func lastEnded(runs []status.Run) *status.Run {
 }
 
 // targetConditions are the targets that do not answer.
-func targetConditions(ctx context.Context, cfg *config.Agent) (all []alarm.Condition) {
-	for _, t := range cfg.Targets {
-		if err := reach(ctx, t); err != nil {
+func targetConditions(targets []reached) (all []alarm.Condition) {
+	for _, t := range targets {
+		if t.err != nil {
 			all = append(all, alarm.Condition{
-				Kind: targetUnreachable, Subject: t.String(), After: lasting,
-				Text:   "the target does not answer: " + err.Error(),
+				Kind: targetUnreachable, Subject: t.name, After: lasting,
+				Text:   "the target does not answer: " + t.err.Error(),
 				Advice: []string{"Nothing can be published there. qsyncd doctor looks for the cause."},
 			})
 		}
 	}
 	return all
-}
-
-// reach asks a target for something small.
-func reach(ctx context.Context, t config.Target) error {
-	ctx, cancel := context.WithTimeout(ctx, targetTimeout)
-	defer cancel()
-	target, err := openTarget(t)
-	if err != nil {
-		return err
-	}
-	if _, _, err = target.Load(ctx, manifest.CatalogKey); errors.Is(err, publish.ErrNotFound) {
-		return nil
-	}
-	return err
 }
 
 // diskConditions are the disks that are nearly full.

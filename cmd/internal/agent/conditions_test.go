@@ -93,10 +93,10 @@ func TestTargetConditions(t *testing.T) {
 	server.Close()
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "hunter2hunter2")
-	got := kinds(targetConditions(t.Context(), &config.Agent{Targets: []config.Target{
+	got := kinds(targetConditions(reach(t.Context(), []config.Target{
 		{Dir: &config.DirTarget{Path: filepath.Join(dir, "out")}}, {Dir: &config.DirTarget{Path: file}},
 		{S3: &config.S3Target{Bucket: "b", Region: "us-east-1", Endpoint: server.URL}},
-	}}))
+	})))
 	if strings.Contains(got, "/out:") || !strings.Contains(got, "target "+file+": the target does not answer: ") || !strings.Contains(got, "target s3://b: the target does not answer: ") {
 		t.Error(got)
 	}

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -64,6 +65,7 @@ type ipfsNode struct {
 
 	// What runs. Nobody but run touches it; there is nothing if running is nil.
 	running *runningNode
+	node    atomic.Pointer[ipfs.Node] // likewise, for those who want to know how it does
 }
 
 // runningNode is a node that runs, with what it serves and who mirrors it.
@@ -188,6 +190,7 @@ func (n *ipfsNode) start(ctx context.Context, a *config.Agent) (*runningNode, er
 	}
 	n.log.Info("the node of IPFS has started", "peer", node.Peer(), "addresses", node.Addrs(), "gateway", node.Gateway())
 	r := &runningNode{node: node, trees: trees, state: a.State, sites: map[string]string{}, restore: allowMemory(ipfsMemory)}
+	n.node.Store(node)
 	ctx, r.cancel = context.WithCancel(ctx)
 	for _, m := range newMirrors(a, trees.view, node) {
 		keeper := newMirroring(m, n.log)
@@ -202,6 +205,7 @@ func (n *ipfsNode) stop() {
 	if r == nil {
 		return
 	}
+	n.node.Store(nil)
 	r.cancel()
 	r.workers.Wait()
 	if err := errors.Join(forgetStanding(r.state), r.node.Close(), r.trees.view.Close()); err != nil {

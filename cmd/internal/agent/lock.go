@@ -148,6 +148,12 @@ func readHolder(file string) (h Holder) {
 	return h
 }
 
+// Running reports whether an agent works with a state directory.
+func Running(state string) bool {
+	_, alive := held(agentLockFile(state))
+	return alive
+}
+
 // lockAgent makes sure that only one agent works with a state directory.
 func lockAgent(ctx context.Context, state string, log *slog.Logger) (*flock.Flock, error) {
 	l, err := lock(ctx, agentLockFile(state), "state directory "+state, Holder{Program: theAgent}, log)

@@ -55,6 +55,7 @@ type NodeHealth struct {
 	State  string `json:"state"`            // healthy, unhealthy or unknown
 	Detail string `json:"detail,omitempty"` // why so
 	Height int64  `json:"height,omitempty"` // of its last final block
+	Peers  int64  `json:"peers,omitempty"`
 }
 
 // Head is what those who fetch see of a channel.
@@ -275,7 +276,7 @@ func (c *Channel) lookAtHead(ctx context.Context, a *config.Agent) {
 }
 
 func (c *Channel) setNode(health chain.Health, err error) {
-	c.Node.Height = health.Block.Number
+	c.Node.Height, c.Node.Peers = health.Block.Number, health.Peers
 	if err != nil {
 		c.Node.State, c.Node.Detail = "unhealthy", err.Error()
 		c.problem("%s", err)

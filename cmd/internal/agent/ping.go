@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,11 +17,28 @@ const (
 	maxBeat      = 4 * lookInterval
 )
 
+// pulse is the loop's: when it was last known to live, in seconds since 1970.
+type pulse struct{ last atomic.Int64 }
+
+func newPulse() *pulse {
+	p := &pulse{}
+	p.beat()
+	return p
+}
+
+// beat says that the loop lives.
+func (p *pulse) beat() { p.last.Store(clock().Unix()) }
+
+// at is when it was last known to.
+func (p *pulse) at() time.Time { return time.Unix(p.last.Load(), 0) }
+
+func (p *pulse) age() time.Duration { return clock().Sub(p.at()) }
+
 // ping says that the agent lives, as long as its loop does.
 func (a *alarming) ping(ctx context.Context, address string) {
 	failing := false
 	every(ctx, pingInterval, nil, func() {
-		if clock().Sub(time.Unix(a.beat.Load(), 0)) > maxBeat {
+		if a.pulse.age() > maxBeat {
 			return
 		}
 		err := pingOnce(ctx, address)

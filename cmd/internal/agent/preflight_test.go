@@ -88,7 +88,7 @@ func TestPreflight(t *testing.T) {
 	if err != nil || r.Outcome != status.Published || r.Height != 7 || r.HeightAfter != 7 || r.Hash != strings.Trim(blockHash, `"`) {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if h := health(); h != (NodeHealth{State: "healthy", Detail: "Demo Node 1.2.3", Height: 7}) {
+	if h := health(); h != (NodeHealth{State: "healthy", Detail: "Demo Node 1.2.3", Height: 7, Peers: 5}) {
 		t.Errorf("%+v", h)
 	}
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -21,6 +22,7 @@ import (
 	"github.com/qsync/qsync/publish/status"
 	"github.com/qsync/qsync/snapshot"
 	"github.com/qsync/qsync/snapshot/chain"
+	"github.com/qsync/qsync/snapshot/guard"
 )
 
 // Publication is one run on a channel, from the node to the head.
@@ -28,6 +30,7 @@ type Publication struct {
 	Config    *config.Agent
 	Channel   *config.Channel
 	Log       *slog.Logger
+	LogFormat string    // what a guard writes to it; empty is text for people
 	Preflight Preflight // nil if nobody can be asked
 
 	Trigger status.Trigger // empty is by hand
@@ -167,6 +170,9 @@ func (p *Publication) run(ctx context.Context, o snapshot.Options) (done *Publis
 	o.Resumed = p.askAgain
 	p.putFiles(run, &o)
 	if o.Guard != nil {
+		if g, ok := o.Guard.(*guard.Process); ok && p.LogFormat != "" {
+			g.Args = append(g.Args, "--log-format", p.LogFormat, "--channel", p.Channel.Name, "--run", strconv.FormatUint(p.record.ID, 10))
+		}
 		o.Guard = &oneAtATime{o.Guard, func(ctx context.Context) (func(), error) {
 			return lockNode(ctx, p.Config, p.Channel, waitForLock, Holder{Program: p.program(), Doing: "holding it for " + p.Channel.Name}, p.Log)
 		}}

@@ -63,7 +63,7 @@ func (l *loop) renewHead(ctx context.Context, a *config.Agent, channel string) (
 	if left := head.Expires.Sub(now); left > time.Duration(a.HeadTTL)-interval {
 		return earlier(now.Add(interval), head.Expires.Add(interval-time.Duration(a.HeadTTL))), nil
 	}
-	lock, err := lock(ctx, runLockFile(a.State, channel), "channel "+channel, Holder{Program: theAgent, Doing: "renewing"}, l.Log)
+	lock, err := lock(ctx, runLockFile(a.State, channel), "channel "+channel, Holder{Program: theAgent, Doing: "renewing"}, l.Log.With("channel", channel))
 	if err != nil {
 		return next, err
 	}

@@ -28,7 +28,7 @@ func (l *loop) repair(c *channel) job {
 	return func(ctx context.Context, p *progress) func(time.Time) {
 		p.say("repairing")
 		err := func() error {
-			held, err := lock(ctx, runLockFile(cfg.State, conf.Name), "channel "+conf.Name, Holder{Program: theAgent, Doing: "repairing"}, l.Log)
+			held, err := lock(ctx, runLockFile(cfg.State, conf.Name), "channel "+conf.Name, Holder{Program: theAgent, Doing: "repairing"}, l.Log.With("channel", conf.Name))
 			if errors.Is(err, publish.ErrInUse) {
 				return nil // by a run that has seen to it, and is not to be disturbed
 			} else if err != nil {

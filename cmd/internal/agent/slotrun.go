@@ -14,7 +14,7 @@ import (
 func (l *loop) publication(c *channel, slot, now time.Time) job {
 	conf, runs := c.config, status.In(c.agent.State)
 	p := &Publication{
-		Config: c.agent, Channel: conf, Log: l.Log.With("channel", conf.Name), Preflight: l.Preflight(c.agent, conf),
+		Config: c.agent, Channel: conf, Log: l.Log.With("channel", conf.Name), LogFormat: l.LogFormat, Preflight: l.Preflight(c.agent, conf),
 		Trigger: c.slots.trigger(slot, now), Slot: slot, Wait: true,
 		Needed: func() (bool, error) {
 			// Somebody may have published by hand while this run waited.
@@ -55,7 +55,7 @@ func (l *loop) publication(c *channel, slot, now time.Time) job {
 
 // ran takes note of a run for a slot.
 func (l *loop) ran(c *channel, p *Publication, err error, now time.Time) {
-	l.alarms.look()
+	l.lookout.look()
 	run := p.Record()
 	if run.Outcome == status.Published {
 		c.renew = attempts{at: now.Add(renewalInterval(p.Config))}

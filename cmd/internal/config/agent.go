@@ -59,6 +59,11 @@ type Agent struct {
 	// Probe says how what is published is looked at from outside.
 	Probe Probe `yaml:"probe"`
 
+	// Listen is the address and port of the agent's own HTTP, like 127.0.0.1:9631: its
+	// metrics, and whether it is well. There is no TLS, and nobody is asked who he is:
+	// what is told is not secret, but nobody's business. Default: it answers nowhere.
+	Listen Listen `yaml:"listen"`
+
 	// Channels are the streams of snapshots. The first channel of a chain to
 	// be published is what the name of the chain stands for.
 	Channels []Channel `yaml:"channels"`

@@ -42,6 +42,9 @@ func (a *Agent) check(d *document) error {
 	if err := a.Probe.check(d); err != nil {
 		return err
 	}
+	if err := a.Listen.check(d); err != nil {
+		return err
+	}
 	if len(a.Channels) == 0 {
 		return d.fault("channels", "", "nothing to publish")
 	}

@@ -18,7 +18,7 @@ func Main(root *cobra.Command) int {
 	context.AfterFunc(ctx, stop) // so that a second signal finds no handler and kills
 
 	limitMemory()
-	root.Version = version()
+	root.Version = Version()
 	root.SilenceErrors, root.SilenceUsage, root.DisableSuggestions = true, true, true
 	root.PersistentFlags().Bool("json", false, "print one JSON object a line on standard output")
 	started := false
@@ -65,7 +65,8 @@ func finish(cmd *cobra.Command, started *bool) {
 	}
 }
 
-func version() string {
+// Version is that of the program, as it was built.
+func Version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}

@@ -2,6 +2,7 @@ package term
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -77,7 +78,18 @@ type errorEvent struct {
 	Hint  string `json:"hint,omitempty"`
 }
 
+// saidError is an error that whoever is to know it has been told of.
+type saidError struct{ error }
+
+func (e *saidError) Unwrap() error { return e.error }
+
+// Said is an error that Main does not print any more. Its exit code stays.
+func Said(err error) error { return &saidError{err} }
+
 func (o *Output) fail(err error) {
+	if said := (*saidError)(nil); errors.As(err, &said) {
+		return
+	}
 	text, hint := strings.ReplaceAll(err.Error(), "\n", "; "), Hint(err)
 	if o.JSON {
 		o.Event(errorEvent{"error", ExitCode(err), text, hint})
