@@ -23,6 +23,8 @@ func Run(t *testing.T, newTarget func(t *testing.T) publish.Target) {
 		{"PutRenews", testPutRenews},
 		{"PutReplacesBroken", testPutReplacesBroken},
 		{"PutConcurrently", testPutConcurrently},
+		{"Replace", testReplace},
+		{"ReplaceConcurrently", testReplaceConcurrently},
 		{"Read", testRead},
 		{"List", testList},
 		{"Delete", testDelete},
