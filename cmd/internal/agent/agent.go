@@ -65,6 +65,8 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) error {
 	}
 	defer l.ipfs.close()
 	defer l.alarms.close()
+	l.scrub = newScrubbing(a.Log, l.alarms.look)
+	defer l.scrub.close()
 	if err := l.adopt(cfg); err != nil {
 		return err
 	}
@@ -84,6 +86,7 @@ type loop struct {
 	settled  chan settlement
 	ipfs     *ipfsNode
 	alarms   *alarming
+	scrub    *scrubbing
 }
 
 // settlement is what a job that has ended changes in the loop.
@@ -216,6 +219,7 @@ func (l *loop) adopt(cfg *config.Agent) error {
 	}
 	l.ipfs.configure(cfg)
 	l.alarms.configure(cfg)
+	l.scrub.configure(cfg)
 	now := clock()
 	for i := range cfg.Channels {
 		name := cfg.Channels[i].Name

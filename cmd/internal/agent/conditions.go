@@ -21,9 +21,15 @@ const (
 	headExpires       = "head"
 	targetUnreachable = "target"
 	diskLow           = "disk"
+	heightLow         = "height"
+	snapshotsStuck    = "snapshots"
+	pauseLong         = "pause"
+	damageFound       = "damage"
 )
 
-var conditionKinds = []string{runFailed, nodeUnhealthy, headExpires, targetUnreachable, diskLow}
+var conditionKinds = []string{
+	runFailed, nodeUnhealthy, headExpires, targetUnreachable, diskLow, heightLow, snapshotsStuck, pauseLong, damageFound,
+}
 
 const (
 	// watchInterval is how often is looked for what is wrong.
@@ -78,19 +84,25 @@ func conditions(ctx context.Context, cfg *config.Agent, ask askNode) ([]alarm.Co
 		all = append(all, channelConditions(cfg, c, clock())...)
 	}
 	all = append(all, targetConditions(ctx, cfg)...)
+	all = append(all, damageConditions(overview.damaged, clock())...)
 	return append(all, diskConditions(overview.Disks)...), nil
 }
 
 // channelConditions are those of a channel.
 func channelConditions(cfg *config.Agent, c *Channel, now time.Time) (all []alarm.Condition) {
 	advice := []string{"qsyncd status shows the last runs, and qsyncd doctor looks for the cause."}
-	if r := lastEnded(c.Runs); r != nil && r.Outcome == status.Failed {
+	if r := lastEnded(c.Runs); r != nil && r.Outcome == status.Failed && !isCutOff(r) { // which is told as a pause
 		all = append(all, alarm.Condition{
 			Kind: runFailed, Subject: c.Name, Advice: advice,
 			Text: fmt.Sprintf("run %d of %s has failed: %s", r.ID, r.Start.UTC().Format("2006-01-02 15:04 MST"), r.Error),
 		})
 	}
-	if c.Node.State == "unhealthy" {
+	low, reasons := heightCondition(cfg, c)
+	if low != nil {
+		all = append(all, *low)
+	}
+	all = append(all, snapshotConditions(cfg, c)...)
+	if c.Node.State == "unhealthy" && (low == nil || c.Node.reasons > reasons) { // else that says it all
 		all = append(all, alarm.Condition{
 			Kind: nodeUnhealthy, Subject: c.Name, After: lasting,
 			Text:   "the node is not fit to be published from: " + c.Node.Detail,

@@ -56,6 +56,9 @@ type Agent struct {
 	// It needs alarms. Default: none.
 	Quota []Quota `yaml:"quota"`
 
+	// Scrub says how what was published is looked after; off is not at all.
+	Scrub Scrub `yaml:"scrub"`
+
 	// Channels are the streams of snapshots. The first channel of a chain to
 	// be published is what the name of the chain stands for.
 	Channels []Channel `yaml:"channels"`
@@ -435,6 +438,7 @@ func (a *Agent) setDefaults(dir string) {
 	a.TimeZone = cmp.Or(a.TimeZone, DefaultTimeZone)
 	a.Grace = cmp.Or(a.Grace, Duration(DefaultGrace))
 	a.HeadTTL = cmp.Or(a.HeadTTL, Duration(DefaultHeadTTL))
+	a.Scrub.setDefaults()
 	if a.Alarms != nil {
 		a.Alarms.setDefaults(dir)
 	}

@@ -101,6 +101,7 @@ func TestAgentOfTheDocumentation(t *testing.T) {
 	want := &Agent{
 		Publisher: "snapshots.example.org", Key: "/etc/qsync/snapshots.example.org.key", State: "/var/lib/qsync",
 		TimeZone: "UTC", HeadTTL: Duration(7 * 24 * time.Hour), Grace: Duration(72 * time.Hour),
+		Scrub:   Scrub{Every: Duration(30 * 24 * time.Hour), Rate: 20_000_000},
 		Targets: []Target{{Dir: &DirTarget{Path: "/srv/qsync", Layout: "segments"}}},
 		Channels: []Channel{{
 			Name: "polkadot-rocksdb-archive", Chain: "polkadot",
