@@ -32,7 +32,10 @@ import (
 // has it: see [Run.Previous].
 type Scrub struct {
 	Publisher *Publisher
-	Channels  []string
+	// Channels are all that the publisher has on its targets.
+	Channels []string
+	// Only is the one of them that is looked at; empty is all.
+	Only string
 	// Name is the pass's on record: who scrubs at the same time has another one.
 	Name string
 	// Every is the time from the begin of one pass to the next. A pass is read as
@@ -56,7 +59,7 @@ const (
 	// resumable is how long a pass may lie before one by hand begins anew.
 	resumable = 24 * time.Hour
 	// saveInterval is how much time of a pass is lost at most when its process dies.
-	saveInterval = 10 * time.Second
+	saveInterval = 5 * time.Second
 	// minPace is slow enough for anybody, in bytes a second.
 	minPace = 1_000_000
 )
@@ -109,7 +112,7 @@ func (s *Scrub) Round(ctx context.Context) (next time.Time, err error) {
 	}
 	fresh := r.due()
 	if fresh {
-		r.pass = status.Pass{Channels: s.Channels, Start: r.p.now().UTC()}
+		r.pass = status.Pass{Channels: s.looked(), Start: r.p.now().UTC()}
 	}
 	if r.pass.Cursors == nil {
 		r.pass.Cursors = map[string]status.Cursor{}
@@ -127,11 +130,19 @@ func (s *Scrub) Round(ctx context.Context) (next time.Time, err error) {
 	return r.next(), err
 }
 
+// looked are the channels that are looked at.
+func (s *Scrub) looked() []string {
+	if s.Only != "" {
+		return []string{s.Only}
+	}
+	return s.Channels
+}
+
 // due reports whether a new pass begins.
 func (s *scrubbing) due() bool {
 	p, now := &s.pass, s.p.now()
 	switch {
-	case p.Start.IsZero() || p.Start.After(now) || !slices.Equal(p.Channels, s.Channels):
+	case p.Start.IsZero() || p.Start.After(now) || !slices.Equal(p.Channels, s.looked()):
 		return true
 	case s.Every == 0:
 		return !p.End.IsZero() || now.Sub(p.Start) > resumable

@@ -29,7 +29,7 @@ func (s *scrubbing) look(ctx context.Context, t Target) error {
 	if err := s.lookAtHeads(ctx, t); err != nil {
 		return err
 	}
-	versions, err := s.versionsOn(ctx, t)
+	versions, err := s.versionsOn(ctx, t, s.looked())
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func (s *scrubbing) settle(ctx context.Context, t Target) error {
 			others[key] = true
 		}
 	}
-	versions, err := s.versionsOn(ctx, t)
+	versions, err := s.versionsOn(ctx, t, s.Channels)
 	if err != nil {
 		return err
 	}

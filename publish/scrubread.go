@@ -17,7 +17,7 @@ func (s *scrubbing) read(ctx context.Context, t Target) error {
 	if at.Done {
 		return nil
 	}
-	versions, err := s.versionsOn(ctx, t)
+	versions, err := s.versionsOn(ctx, t, s.looked())
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (s *scrubbing) left(ctx context.Context, t Target) (n int64, err error) {
 	if at.Done {
 		return 0, nil
 	}
-	versions, err := s.versionsOn(ctx, t)
+	versions, err := s.versionsOn(ctx, t, s.looked())
 	if err != nil {
 		return 0, err
 	}

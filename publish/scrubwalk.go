@@ -35,12 +35,12 @@ func isBroken(err error) bool {
 	return false
 }
 
-// versionsOn are the versions that the target's heads name, in the order of their
-// names. A head that is not ours names nothing, and is an error that wraps
+// versionsOn are the versions that the target's heads of channels name, in the order of
+// their names. A head that is not ours names nothing, and is an error that wraps
 // trust.ErrUntrusted.
-func (s *scrubbing) versionsOn(ctx context.Context, t Target) (all []*scrubbed, err error) {
+func (s *scrubbing) versionsOn(ctx context.Context, t Target, channels []string) (all []*scrubbed, err error) {
 	_, files := filesOf(t)
-	for _, channel := range s.Channels {
+	for _, channel := range channels {
 		head, err := s.p.head(channel).load(ctx, t)
 		if err != nil {
 			return nil, err

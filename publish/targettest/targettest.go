@@ -54,6 +54,7 @@ func RunFiles[F interface {
 		{"AssembleReplaces", testAssembleReplaces},
 		{"AssembleFails", testAssembleFails},
 		{"Copy", testCopy},
+		{"CopyReplaces", testCopyReplaces},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newFiles(t)) })
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -60,6 +61,7 @@ func (s *scrubbing) run(ctx context.Context, cfg *config.Agent) {
 			s.log.Warn("what is published cannot be looked at everywhere", append(because(err), "again_at", next)...)
 		}
 		s.tell()
+		debug.FreeOSMemory() // an index is large, and the node wants that memory for its cache
 		select {
 		case <-ctx.Done():
 		case <-time.After(next.Sub(clock())):
@@ -83,10 +85,7 @@ func NewScrub(cfg *config.Agent, channel string, bytesPerSecond int64, log *slog
 	if err != nil {
 		return nil, err
 	}
-	s.Every, s.Rate = 0, bytesPerSecond
-	if channel != "" {
-		s.Channels = []string{channel}
-	}
+	s.Every, s.Rate, s.Only = 0, bytesPerSecond, channel
 	return s, nil
 }
 
