@@ -182,22 +182,7 @@ func TestScrubNowhere(t *testing.T) {
 					t.Errorf("seen again it is %+v, since %s", all, since)
 				}
 				// The same content again, under a later version.
-				run, err := s.Publisher.Begin(t.Context(), targettest.Channel)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer run.Close()
-				x, bodies := targettest.Generation(0)
-				for d, body := range bodies {
-					if err := run.Put(t.Context(), d, body); err != nil {
-						t.Fatal(err)
-					}
-				}
-				m := targettest.NewManifest(0)
-				m.Version = targettest.Version(1)
-				if _, err := run.Commit(t.Context(), m, x); err != nil {
-					t.Fatal(err)
-				}
+				putAgain(t, s, targettest.Channel, 0, 1)
 				left := scrub(t, s)
 				if pattern == "manifests/*" { // that of a version is nobody else's
 					if len(left) != 1 {
@@ -417,3 +402,119 @@ func TestScrubGoesOn(t *testing.T) {
 		t.Errorf("%+v, %v", pass, err)
 	}
 }
+
+// putAgain publishes the content of a generation again, under a later version.
+func putAgain(t *testing.T, s *targettest.Stage, channel string, generation, version int) {
+	t.Helper()
+	run, err := s.Publisher.Begin(t.Context(), channel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer run.Close()
+	x, bodies := targettest.Generation(generation)
+	for d, body := range bodies {
+		if err := run.Put(t.Context(), d, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := targettest.NewManifest(version)
+	m.Channel = channel
+	if err := run.PutFiles(t.Context(), m.Version, x, targettest.Open(generation), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := run.Commit(t.Context(), m, x); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestScrubFilesNowhere: a raw file that is broken together with its segment is sent
+// anew by the next run, and not copied; the older version's is mended from then on.
+func TestScrubFilesNowhere(t *testing.T) {
+	first, firstBase := scrubDir(t)
+	filesBase := memoryDir(t)
+	files, err := dir.NewFiles(filesBase)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newScrubStage(t, first, files)
+	mustPublish(t, s, 0)
+	broken := []string{anyFile(t, filesBase, targettest.Channel+"/*/growing")}
+	for _, key := range objects(t, firstBase) {
+		if strings.HasPrefix(key, "segments/") {
+			broken = append(broken, filepath.Join(firstBase, key))
+		}
+	}
+	for _, file := range broken {
+		flip(t, file)
+	}
+	if all := scrub(t, s); len(all) != len(broken) || slices.ContainsFunc(all, func(d status.Damage) bool { return !d.Mended.IsZero() }) {
+		t.Fatalf("of %q found is %+v", broken, all)
+	}
+	putAgain(t, s, targettest.Channel, 0, 1)
+	if all := scrub(t, s); len(all) != 1 || all[0].Mended.IsZero() || filepath.Join(all[0].Target, all[0].Key) != broken[0] {
+		t.Errorf("after the next run: %+v", all)
+	}
+	s.CheckWhole()
+}
+
+// TestScrubOnly: a look at one channel does not take back what is known of another.
+func TestScrubOnly(t *testing.T) {
+	const other = "other-files-full"
+	s, base := scrubStage(t)
+	mustPublish(t, s, 0)
+	putAgain(t, s, other, 1, 1)
+	both := []string{targettest.Channel, other}
+	look := func(only string) []status.Damage {
+		sc := &publish.Scrub{Publisher: s.Publisher, Channels: both, Only: only, Name: "hand"}
+		if _, err := sc.Round(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return damage(t, s)
+	}
+	for _, file := range objects(t, base) {
+		if strings.HasPrefix(file, "segments/") {
+			flip(t, filepath.Join(base, file))
+		}
+	}
+	all := look("")
+	shared := 0
+	for _, d := range all {
+		if len(d.Versions) == 2 {
+			shared++
+		}
+	}
+	if shared == 0 || shared == len(all) {
+		t.Fatalf("%d of %d objects are shared", shared, len(all))
+	}
+	for _, only := range both {
+		if again := look(only); len(again) != len(all) || !slices.EqualFunc(again, all, func(a, b status.Damage) bool { return slices.Equal(a.Versions, b.Versions) }) {
+			t.Errorf("%s alone: %+v, want %+v", only, again, all)
+		}
+	}
+}
+
+// TestScrubInvalidates: caches forget what was rotten, and not what was missing.
+func TestScrubInvalidates(t *testing.T) {
+	first, firstBase := scrubDir(t)
+	second, _ := scrubDir(t)
+	s := newScrubStage(t, first, second)
+	mustPublish(t, s, 0)
+	told := &forgetful{}
+	s.Publisher.Caches = []publish.Cache{told}
+	flip(t, anyFile(t, firstBase, "segments/*/*"))
+	if err := os.Remove(anyFile(t, firstBase, "indexes/*")); err != nil {
+		t.Fatal(err)
+	}
+	all := scrub(t, s)
+	if len(all) != 2 || len(told.keys) != 1 || !strings.HasPrefix(told.keys[0], "segments/") {
+		t.Errorf("of %+v the cache is told %q", all, told.keys)
+	}
+}
+
+type forgetful struct{ keys []string }
+
+func (f *forgetful) Invalidate(_ context.Context, keys []string) error {
+	f.keys = append(f.keys, keys...)
+	return nil
+}
+func (f *forgetful) String() string { return "cache" }

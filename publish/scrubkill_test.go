@@ -69,7 +69,7 @@ func TestScrubKilled(t *testing.T) {
 	}
 	c := &counting{Target: target}
 	s.Publisher.Targets = []publish.Target{c}
-	rest := publish.Scrub{Publisher: s.Publisher, Channels: []string{targettest.Channel}, Name: "agent", Every: time.Hour, Rate: 1 << 40}
+	rest := publish.Scrub{Publisher: s.Publisher, Channels: []string{targettest.Channel}, Name: "agent", Every: time.Second, Rate: 1 << 40}
 	if _, err := rest.Round(t.Context()); err != nil {
 		t.Fatal(err)
 	}
