@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -80,7 +82,7 @@ type scrubbing struct {
 	broken   []status.Damage // not on record yet
 	whole    []status.Damage // likewise
 	renewed  map[string]string
-	failed   []error // of targets; the others go on
+	failed   map[string]error // by target; the others go on
 }
 
 // Round looks at what is due, and reads on until that is the case again, or the pass
@@ -101,7 +103,7 @@ func (s *Scrub) Round(ctx context.Context) (next time.Time, err error) {
 	defer lock.Unlock()
 	r := &scrubbing{
 		Scrub: s, p: s.Publisher.operation(), record: status.ScrubsIn(s.Publisher.StateDir), log: s.Log,
-		pace: rate.NewLimiter(rate.Inf, readPiece), renewed: map[string]string{},
+		pace: rate.NewLimiter(rate.Inf, readPiece), renewed: map[string]string{}, failed: map[string]error{},
 	}
 	r.setPace(0)
 	if r.log == nil {
@@ -121,7 +123,7 @@ func (s *Scrub) Round(ctx context.Context) (next time.Time, err error) {
 	r.invalidate(ctx)
 	r.pass.Error = ""
 	if err != nil && ctx.Err() == nil {
-		r.pass.Error = err.Error()
+		r.pass.Error = strings.ReplaceAll(err.Error(), "\n", "; ")
 	}
 	if ctx.Err() == nil && err == nil && r.pass.End.IsZero() && r.finished() {
 		r.pass.End = r.p.now().UTC()
@@ -178,12 +180,17 @@ func (s *scrubbing) lookDue() time.Time {
 
 func (s *scrubbing) round(ctx context.Context, fresh bool) error {
 	look := fresh || s.Every == 0 || s.p.now().Sub(s.pass.Looked) >= lookInterval
+	if look {
+		s.eachTarget(ctx, s.lookAtHeads)
+	}
 	if err := s.recheck(ctx, look); err != nil {
 		return err
 	}
 	if look {
-		s.pass.Looked = s.p.now().UTC()
 		s.eachTarget(ctx, s.look)
+		if len(s.failed) == 0 && ctx.Err() == nil {
+			s.pass.Looked = s.p.now().UTC()
+		}
 	}
 	if ctx.Err() == nil && s.pass.End.IsZero() {
 		var left int64
@@ -199,7 +206,7 @@ func (s *scrubbing) round(ctx context.Context, fresh bool) error {
 		}
 		s.eachTarget(ctx, s.read)
 	}
-	return errors.Join(append(s.failed, ctx.Err())...)
+	return errors.Join(append(slices.Collect(maps.Values(s.failed)), ctx.Err())...)
 }
 
 // eachTarget does something on all targets. One that fails does not keep it from the
@@ -209,10 +216,13 @@ func (s *scrubbing) eachTarget(ctx context.Context, do func(context.Context, Tar
 		if ctx.Err() != nil {
 			return
 		}
+		if s.failed[t.String()] != nil {
+			continue
+		}
 		err := do(ctx, t)
 		s.suspects = nil
 		if err != nil && ctx.Err() == nil {
-			s.failed = append(s.failed, fmt.Errorf("scrub %s: %w", t, err))
+			s.failed[t.String()] = fmt.Errorf("scrub %s: %w", t, err)
 		}
 	}
 }

@@ -26,9 +26,6 @@ func (s *scrubbing) suspect(ctx context.Context, t Target, key string) error {
 
 // look sees whether all that belongs on a target is there, with the right size.
 func (s *scrubbing) look(ctx context.Context, t Target) error {
-	if err := s.lookAtHeads(ctx, t); err != nil {
-		return err
-	}
 	versions, err := s.versionsOn(ctx, t, s.looked())
 	if err != nil {
 		return err

@@ -37,26 +37,36 @@ func (s *scrubbing) settle(ctx context.Context, t Target) error {
 	if err != nil {
 		return err
 	}
+	blind := false // of some version it is not known what it needs
 	for _, v := range versions {
-		if err := s.findNeeded(ctx, t, v, objects, others); err != nil {
+		known, err := s.findNeeded(ctx, t, v, objects, others)
+		if err != nil {
 			return err
 		}
+		blind = blind || !known
 	}
 	for o, n := range objects {
-		if err := s.settleObject(ctx, t, o, n); err != nil {
+		if len(n.versions) > 0 {
+			err = s.settleObject(ctx, t, o, n)
+		} else if !blind {
+			s.foundWhole(t, o.key())
+		}
+		if err != nil {
 			return err
 		}
 	}
-	for key := range others { // of no version, or of no index that can be read
-		s.foundWhole(t, key)
+	for key := range others {
+		if !blind {
+			s.foundWhole(t, key)
+		}
 	}
 	s.suspects = nil
 	return nil
 }
 
 // findNeeded says of the objects which a version needs, and settles those of others
-// that are its files.
-func (s *scrubbing) findNeeded(ctx context.Context, t Target, v *scrubbed, objects map[object]*needed, others map[string]bool) error {
+// that are its files. It reports whether that could be found out.
+func (s *scrubbing) findNeeded(ctx context.Context, t Target, v *scrubbed, objects map[object]*needed, others map[string]bool) (known bool, err error) {
 	need := func(o object, size int64) {
 		if n := objects[o]; n != nil && (len(n.versions) == 0 || n.versions[len(n.versions)-1] != v.String()) {
 			n.size, n.versions = size, append(n.versions, v.String())
@@ -64,22 +74,22 @@ func (s *scrubbing) findNeeded(ctx context.Context, t Target, v *scrubbed, objec
 	}
 	need(object{manifestObject, v.snapshot.Manifest}, v.snapshot.Size)
 	if v.manifest == nil {
-		return nil
+		return false, nil
 	}
 	need(object{indexObject, v.manifest.Index.Digest}, v.manifest.Index.Size)
 	_, isFiles := filesOf(t)
 	if !isFiles && !hasKind(objects, segmentObject) || isFiles && len(others) == 0 {
-		return nil
+		return true, nil
 	}
 	x, err := s.index(ctx, v)
 	if err != nil || x == nil {
-		return err
+		return false, err
 	}
 	if !isFiles {
 		segments(x, func(d manifest.Digest, size int64) { need(object{segmentObject, d}, size) })
-		return nil
+		return true, nil
 	}
-	return s.settleFiles(ctx, t, v, x, others)
+	return true, s.settleFiles(ctx, t, v, x, others)
 }
 
 func hasKind(objects map[object]*needed, k kind) bool {
@@ -92,10 +102,6 @@ func hasKind(objects map[object]*needed, k kind) bool {
 }
 
 func (s *scrubbing) settleObject(ctx context.Context, t Target, o object, n *needed) error {
-	if len(n.versions) == 0 {
-		s.foundWhole(t, o.key())
-		return nil
-	}
 	wrong, err := s.objectWrong(ctx, t, o, n.size)
 	if err != nil {
 		return err

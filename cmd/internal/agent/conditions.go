@@ -28,7 +28,7 @@ const (
 )
 
 var conditionKinds = []string{
-	runFailed, nodeUnhealthy, headExpires, targetUnreachable, diskLow, heightLow, snapshotsStuck, pauseLong, damageFound,
+	runFailed, nodeUnhealthy, headExpires, targetUnreachable, diskLow, heightLow, snapshotsStuck, pauseLong,
 }
 
 const (
@@ -48,12 +48,12 @@ func (a *alarming) watch(ctx context.Context, cfg *config.Agent, events <-chan s
 	outbox := alarm.In(cfg.State)
 	w := &alarm.Watch{Publisher: cfg.Publisher, Repeat: time.Duration(cfg.Alarms.Repeat), Quiet: quietHours(cfg)}
 	every(ctx, watchInterval, events, func() {
-		wrong, err := conditions(ctx, cfg, a.ask)
+		looked, wrong, err := conditions(ctx, cfg, a.ask)
 		if ctx.Err() != nil {
 			return
 		}
 		if err == nil {
-			err = w.Look(outbox, clock(), conditionKinds, wrong)
+			err = w.Look(outbox, clock(), looked, wrong)
 		}
 		if err != nil {
 			a.log.Error("what is wrong cannot be looked for", "error", err)
@@ -73,19 +73,22 @@ func quietHours(cfg *config.Agent) func(time.Time) bool {
 	return func(t time.Time) bool { return hours.Contain(t.In(zone)) }
 }
 
-// conditions are what is wrong now.
-func conditions(ctx context.Context, cfg *config.Agent, ask askNode) ([]alarm.Condition, error) {
+// conditions are what is wrong now, of the kinds that were looked at.
+func conditions(ctx context.Context, cfg *config.Agent, ask askNode) (looked []string, all []alarm.Condition, err error) {
 	overview, err := Look(ctx, cfg, ask)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var all []alarm.Condition
+	looked = conditionKinds
+	if overview.scrubbed {
+		looked = append(slices.Clip(looked), damageFound)
+	}
 	for _, c := range overview.Channels {
 		all = append(all, channelConditions(cfg, c, clock())...)
 	}
 	all = append(all, targetConditions(ctx, cfg)...)
 	all = append(all, damageConditions(overview.damaged, clock())...)
-	return append(all, diskConditions(overview.Disks)...), nil
+	return looked, append(all, diskConditions(overview.Disks)...), nil
 }
 
 // channelConditions are those of a channel.

@@ -34,7 +34,8 @@ type Overview struct {
 	Scrub     *Scrub          `json:"scrub,omitempty"` // nil before anything was scrubbed
 	Disks     []Disk          `json:"disks"`
 
-	damaged []status.Damage // all that is on record
+	damaged  []status.Damage // all that is on record
+	scrubbed bool            // the record could be read
 }
 
 // Channel is how a channel does.

@@ -21,7 +21,7 @@ const (
 )
 
 // scrubRetry is when something is tried again that a target did not allow.
-const scrubRetry = 10 * time.Minute
+const scrubRetry = time.Hour
 
 // scrubbing looks after what was published, as the configuration has it.
 type scrubbing struct {
@@ -112,6 +112,7 @@ func (o *Overview) lookAtScrub(a *config.Agent) {
 		o.Problems = append(o.Problems, err.Error())
 		return
 	}
+	o.damaged, o.scrubbed = all, true
 	if pass.Start.IsZero() && len(all) == 0 {
 		return
 	}
@@ -132,7 +133,6 @@ func (o *Overview) lookAtScrub(a *config.Agent) {
 			}
 		}
 	}
-	o.damaged = all
 	for target, n := range broken {
 		o.Scrub.Broken += n
 		o.Problems = append(o.Problems, fmt.Sprintf("%s on %s, and no target has it whole", objects(n), target))
