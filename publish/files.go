@@ -28,7 +28,8 @@ import (
 // Files is a target of files. Its objects of versions are immutable once the
 // version's meta.txt is there, and replaced until then.
 type Files interface {
-	// Copy makes the object at key of all of another object. When it returns nil
+	// Copy makes the object at key of all of another object. Who reads meanwhile sees
+	// all of the one that was there or of the new one. When it returns nil
 	// the object survives the loss of power. Error: ErrNotFound if there is no
 	// object at from.
 	Copy(ctx context.Context, key, from string) error

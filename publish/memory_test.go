@@ -18,7 +18,7 @@ import (
 // maxMemory is what the whole program may need for an index of a million chunks.
 const maxMemory = 300 << 20
 
-// TestMemory publishes a million chunks twice and prunes, in a process of its own.
+// TestMemory publishes a million chunks twice, scrubs and prunes, in a process of its own.
 func TestMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a million chunks take a while")
@@ -85,6 +85,7 @@ func publishMillion(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	scrub(t, s)
 	s.Later = grace + 1
 	mustPrune(t, s.Publisher, keep(1), false)
 	peak := peakMemory(t)

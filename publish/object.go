@@ -71,6 +71,14 @@ func put(ctx context.Context, t Target, o object, body []byte) error {
 	return nil
 }
 
+// replace stores an object where there is a broken one.
+func replace(ctx context.Context, t Target, o object, body []byte) error {
+	if err := t.Replace(ctx, o.key(), body); err != nil {
+		return fmt.Errorf("replace %s by %d bytes on %s: %w", o.key(), len(body), t, err)
+	}
+	return nil
+}
+
 // readObject reads an object wholly and checks it.
 func readObject(ctx context.Context, t Target, o object, size int64) ([]byte, error) {
 	body, err := t.Read(ctx, o.key(), 0, size)

@@ -24,6 +24,7 @@ type Run struct {
 	manifest *manifest.Manifest
 	index    *manifest.Index
 	based    []Target // of files that hold the newest version whole
+	broken   brokenKeys
 
 	mu       sync.Mutex
 	put      map[manifest.Digest]putObject // the segments of this run
@@ -65,24 +66,24 @@ func (r *Run) load(ctx context.Context) error {
 		return fmt.Errorf("the head names %d versions and has no room for another one: prune the channel first", len(head.Snapshots))
 	}
 	r.newest = &head.Snapshots[0]
-	first := r.p.Targets[0]
-	if r.manifest, err = readManifest(ctx, first, r.channel, *r.newest); err != nil {
+	if err := r.loadPrevious(ctx); err != nil {
 		return err
 	}
-	if r.index, err = readIndex(ctx, first, r.manifest); err != nil {
-		return err
+	if r.manifest != nil {
+		if err := r.findBases(ctx); err != nil {
+			return err
+		}
 	}
-	if err := r.findBases(ctx); err != nil {
-		return err
-	}
-	if err := r.p.pointLatest(ctx, r.channel); err != nil {
+	if err := r.p.pointLatest(ctx, r.channel); err != nil || r.manifest == nil {
 		return err
 	}
 	return r.p.finishCatalog(ctx, r.manifest.Chain.ID, r.channel)
 }
 
-// Previous returns the newest published version, which every target holds, or
-// nil if there is none. Its segments may be named again without a Put.
+// Previous returns the newest published version, which every target holds, or nil if
+// there is none, or none that can be read. Its segments may be named again without a
+// Put. Files of which something is known to be broken are not in its index: they are to
+// be read and put like new ones, which mends them.
 func (r *Run) Previous() (*manifest.Manifest, *manifest.Index) { return r.manifest, r.index }
 
 // Put stores a segment on all targets; where it is already it is kept and its
@@ -129,6 +130,10 @@ func (r *Run) store(ctx context.Context, o object, body []byte) (sent bool, err 
 				return fmt.Errorf("stat %s on %s: %w", o.key(), t, err)
 			}
 			missing[i] = err != nil || have.Size != int64(len(body))
+			if r.broken.has(t, o.key()) {
+				missing[i] = true
+				return replace(ctx, t, o, body)
+			}
 			return put(ctx, t, o, body)
 		})
 	}

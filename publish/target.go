@@ -55,6 +55,11 @@ type Objects interface {
 	// the return.
 	Put(ctx context.Context, key string, body []byte) error
 
+	// Replace stores an object like Put, and also in the place of one of that key and
+	// size, whose content is broken. Who reads meanwhile sees all of the one or of the
+	// other.
+	Replace(ctx context.Context, key string, body []byte) error
+
 	// Stat describes an object. Error: ErrNotFound.
 	Stat(ctx context.Context, key string) (Object, error)
 

@@ -160,3 +160,43 @@ quota: [{ source: serve`)
 		t.Errorf("%+v, %v", hours, err)
 	}
 }
+
+// TestDamageMail has something vanish from a target: it is mailed, and when the next run
+// has stored it anew, that it is over.
+func TestDamageMail(t *testing.T) {
+	d := newDaemon(t)
+	mails, err := mailtest.Start(d.dir, mailtest.Options{})
+	must(t, err)
+	t.Cleanup(mails.Close)
+	t.Setenv("SSL_CERT_FILE", mails.CAFile)
+	must(t, os.Mkdir(filepath.Join(d.dir, "db"), 0o755))
+	must(t, os.WriteFile(filepath.Join(d.dir, "db", "one"), []byte("one\n"), 0o600))
+	must(t, os.WriteFile(filepath.Join(d.dir, "smtp"), []byte(mailtest.Password+"\n"), 0o600))
+	d.configure("demo-files", fmt.Sprintf(`database: {kind: files, path: db}, node: {none: {}}}]
+alarms: { mail: { smtp: { host: 127.0.0.1, port: %d, user: %s, password_file: smtp }, from: qsync@example.org, to: [ops@example.org] } }
+scrub: { every: 30d, rate: 20MB`, mails.Port, mailtest.User))
+	file := filepath.Join(d.dir, "qsyncd.yaml")
+	text, err := os.ReadFile(file)
+	must(t, err)
+	must(t, os.WriteFile(file, []byte(strings.TrimSuffix(strings.TrimSpace(string(text)), "]")+"\n"), 0o644))
+	d.command("publish", "demo-files")
+	must(t, os.RemoveAll(filepath.Join(d.dir, "out", "segments")))
+	mailed := func(start string) func() bool {
+		return func() bool {
+			for _, m := range mails.Mails() {
+				if strings.HasPrefix(m.Subject, start) && strings.Contains(m.Subject, "1 published object is broken") {
+					return true
+				}
+			}
+			return false
+		}
+	}
+	d.start()
+	eventually(t, patience, "a mail about the damage", mailed("[qsync] "+filepath.Join(d.dir, "out")))
+	d.stop()
+	time.Sleep(time.Second) // a version is named after its second
+	d.command("publish", "demo-files")
+	d.start()
+	eventually(t, patience, "a mail that it is over", mailed("[qsync] recovered: "))
+	d.stop()
+}

@@ -18,6 +18,6 @@ func command() *cobra.Command {
 	}
 	root.AddCommand(runCommand(), statusCommand(), ipfsCommand(), alarmCommand(), probeCommand())
 	root.AddCommand(checkConfigCommand(), doctorCommand())
-	root.AddCommand(keysCommand(), publishCommand(), pruneCommand(), exportCommand(), serveCommand(), cookiesCommand(), setupCommand(), guardCommand())
+	root.AddCommand(keysCommand(), publishCommand(), pruneCommand(), scrubCommand(), exportCommand(), serveCommand(), cookiesCommand(), setupCommand(), guardCommand())
 	return root
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -145,6 +146,7 @@ func setupPlan(cfg *config.Agent, o setupAWSOptions, skipped func(bucket string)
 	if front != nil {
 		p.Distribution = front.Distribution
 	}
+	planAlarms(p, cfg)
 	if o.public && front != nil && front.Signer != nil {
 		return nil, term.WithHint(errors.New("set up AWS: --public is asked for, and the configuration has a signer for those who are let in"),
 			"take signer: out of the configuration, or leave --public out")
@@ -152,6 +154,21 @@ func setupPlan(cfg *config.Agent, o setupAWSOptions, skipped func(bucket string)
 	var err error
 	p.PublicKey, err = publicKey(front, o.publicKey)
 	return p, err
+}
+
+// planAlarms says what the agent does beside publishing.
+func planAlarms(p *awssetup.Plan, cfg *config.Agent) {
+	if cfg.Alarms != nil && cfg.Alarms.Mail.SES != nil {
+		p.MailFrom = cfg.Alarms.Mail.From
+	}
+	for _, q := range cfg.Quota {
+		switch {
+		case q.Source == config.SourceCloudWatch:
+			p.WatchTraffic = true
+		case q.Source == config.SourceAccessLogs && q.Endpoint == "" && !slices.Contains(p.Logs, q.Bucket):
+			p.Logs = append(p.Logs, q.Bucket)
+		}
+	}
 }
 
 func bucketOf(s *config.S3Target) *awssetup.Bucket {

@@ -76,6 +76,7 @@ func printOverview(out *term.Output, o *agent.Overview) {
 			out.Result("  %-8s %s", p.State, describePin(p))
 		}
 	}
+	printScrub(out, o.Scrub)
 	printAlarms(out, o)
 	out.Result("")
 	for _, d := range o.Disks {

@@ -75,6 +75,18 @@ func (t *Target) Put(ctx context.Context, key string, body []byte) error {
 	return durable.WriteFile(t.tmp, path, body)
 }
 
+// Replace implements [publish.Objects].
+func (t *Target) Replace(ctx context.Context, key string, body []byte) error {
+	path, err := t.path(key)
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return durable.WriteFile(t.tmp, path, body)
+}
+
 // renew makes a whole file young again. The time itself need not survive a
 // power cut: who renewed it dies with it and starts over.
 func renew(path string, size int64) (bool, error) {

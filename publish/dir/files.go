@@ -3,9 +3,11 @@ package dir
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,13 +45,16 @@ func (f Files) Copy(ctx context.Context, key, from string) error {
 	if err := errors.Join(ctx.Err(), durable.MkdirAll(filepath.Dir(path))); err != nil {
 		return err
 	}
-	if err := f.Delete(ctx, key); err != nil {
-		return err
-	}
-	if err := os.Link(source, path); err != nil {
+	link := filepath.Join(f.tmp, "link-"+rand.Text())
+	if err := os.Link(source, link); err != nil {
 		return notFound(err)
 	}
-	return durable.SyncDir(filepath.Dir(path))
+	err = os.Rename(link, path)
+	// Where both are the same file already, nothing was renamed.
+	if removeErr := os.Remove(link); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
+		err = errors.Join(err, removeErr)
+	}
+	return errors.Join(err, durable.SyncDir(filepath.Dir(path)))
 }
 
 // Assemble implements [publish.Files]. On filesystems that can, what comes from

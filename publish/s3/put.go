@@ -49,6 +49,15 @@ func (t *Target) Put(ctx context.Context, key string, body []byte) error {
 	return t.upload(ctx, key, body, false)
 }
 
+// Replace implements [publish.Objects]. The store shows the new object when it has all
+// of it.
+func (t *Target) Replace(ctx context.Context, key string, body []byte) error {
+	if _, err := t.name(key); err != nil {
+		return err
+	}
+	return t.upload(ctx, key, body, false)
+}
+
 // renew makes an object young again, if it is still there. S3 cannot touch: the
 // store copies it onto itself, for the price of a write, but no bytes are sent.
 // It is done however young the object is: who puts an object relies on it for

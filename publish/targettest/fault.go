@@ -75,6 +75,10 @@ func (f *faulty) Put(ctx context.Context, key string, body []byte) error {
 	return f.fault.do("Put", key, func() error { return f.Target.Put(ctx, key, body) })
 }
 
+func (f *faulty) Replace(ctx context.Context, key string, body []byte) error {
+	return f.fault.do("Replace", key, func() error { return f.Target.Replace(ctx, key, body) })
+}
+
 func (f *faulty) Stat(ctx context.Context, key string) (o publish.Object, err error) {
 	err = f.fault.do("Stat", key, func() error { o, err = f.Target.Stat(ctx, key); return err })
 	return o, err

@@ -113,6 +113,85 @@ func testPutReplacesBroken(t *testing.T, newTarget func(t *testing.T) publish.Ta
 	}
 }
 
+// rot makes an object one of the same size and other content, as a disk does, or
+// somebody else.
+func rot(t *testing.T, target publish.Target, key string, body []byte) {
+	t.Helper()
+	_, tag, err := target.Load(t.Context(), key)
+	if err != nil && !errors.Is(err, publish.ErrNotFound) {
+		t.Fatal(err)
+	}
+	if err := target.Swap(t.Context(), key, tag, body); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// testReplace: what Put keeps is replaced, and so is what has another size, or is not
+// there.
+func testReplace(t *testing.T, newTarget func(t *testing.T) publish.Target) {
+	target := newTarget(t)
+	key, body := segment(1, 1000)
+	flipped := slices.Clone(body)
+	flipped[500] ^= 1
+	for name, before := range map[string][]byte{"rotten": flipped, "short": body[:999], "long": append(slices.Clone(body), 'x'), "whole": body, "gone": nil} {
+		if err := target.Delete(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		if before != nil {
+			rot(t, target, key, before)
+		}
+		mine := slices.Clone(body)
+		if err := target.Replace(t.Context(), key, mine); err != nil {
+			t.Fatalf("replace one that is %s: %v", name, err)
+		}
+		clear(mine) // the target must not look at it any more
+		wantContent(t, target, key, body)
+		if o := mustStat(t, target, key); o.Size != 1000 {
+			t.Errorf("in place of one that is %s: %d bytes, want 1000", name, o.Size)
+		}
+	}
+}
+
+// testReplaceConcurrently: nobody finds a part, or nothing, while an object is replaced.
+func testReplaceConcurrently(t *testing.T, newTarget func(t *testing.T) publish.Target) {
+	target := newTarget(t)
+	key, body := segment(1, 300_000)
+	rotten := slices.Clone(body)
+	rotten[200_000] ^= 1
+	rot(t, target, key, rotten)
+	var readers, writers sync.WaitGroup
+	done := make(chan struct{})
+	for range 4 {
+		readers.Go(func() {
+			for {
+				got, err := target.Read(t.Context(), key, 0, int64(len(body)))
+				if err != nil || !bytes.Equal(got, body) && !bytes.Equal(got, rotten) {
+					t.Errorf("while it is replaced: %d bytes, neither the old nor the new ones, %v", len(got), err)
+					return
+				}
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for range 2 {
+		writers.Go(func() {
+			for range 10 {
+				if err := target.Replace(t.Context(), key, body); err != nil {
+					t.Errorf("replace: %v", err)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	close(done)
+	readers.Wait()
+	wantContent(t, target, key, body)
+}
+
 // testPutConcurrently: whoever sees an object sees all of it, also while
 // deletions take the ground away.
 func testPutConcurrently(t *testing.T, newTarget func(t *testing.T) publish.Target) {
@@ -268,7 +347,7 @@ func testKeys(t *testing.T, newTarget func(t *testing.T) publish.Target) {
 		_, readErr := target.Read(ctx, key, 0, 1)
 		_, _, loadErr := target.Load(ctx, key)
 		for method, err := range map[string]error{
-			"Put": target.Put(ctx, key, []byte("x")), "Delete": target.Delete(ctx, key), "Swap": target.Swap(ctx, key, "", []byte("x")),
+			"Put": target.Put(ctx, key, []byte("x")), "Replace": target.Replace(ctx, key, []byte("x")), "Delete": target.Delete(ctx, key), "Swap": target.Swap(ctx, key, "", []byte("x")),
 			"Stat": statErr, "Read": readErr, "Load": loadErr,
 		} {
 			if err == nil || errors.Is(err, publish.ErrNotFound) || errors.Is(err, publish.ErrConflict) {
@@ -290,10 +369,11 @@ func testCancelled(t *testing.T, newTarget func(t *testing.T) publish.Target) {
 	other, otherBody := segment(2, 100)
 	_, readErr := target.Read(ctx, key, 0, 1)
 	for method, err := range map[string]error{
-		"Put":  target.Put(ctx, other, otherBody),
-		"Swap": target.Swap(ctx, "catalog", "", []byte("x")),
-		"Read": readErr,
-		"List": target.List(ctx, "", func(publish.Object) error { return nil }),
+		"Put":     target.Put(ctx, other, otherBody),
+		"Replace": target.Replace(ctx, other, otherBody),
+		"Swap":    target.Swap(ctx, "catalog", "", []byte("x")),
+		"Read":    readErr,
+		"List":    target.List(ctx, "", func(publish.Object) error { return nil }),
 	} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s after cancel: %v, want context.Canceled", method, err)

@@ -23,6 +23,8 @@ func Run(t *testing.T, newTarget func(t *testing.T) publish.Target) {
 		{"PutRenews", testPutRenews},
 		{"PutReplacesBroken", testPutReplacesBroken},
 		{"PutConcurrently", testPutConcurrently},
+		{"Replace", testReplace},
+		{"ReplaceConcurrently", testReplaceConcurrently},
 		{"Read", testRead},
 		{"List", testList},
 		{"Delete", testDelete},
@@ -52,6 +54,7 @@ func RunFiles[F interface {
 		{"AssembleReplaces", testAssembleReplaces},
 		{"AssembleFails", testAssembleFails},
 		{"Copy", testCopy},
+		{"CopyReplaces", testCopyReplaces},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newFiles(t)) })
 	}

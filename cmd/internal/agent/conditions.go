@@ -19,9 +19,15 @@ const (
 	headExpires       = "head"
 	targetUnreachable = "target"
 	diskLow           = "disk"
+	heightLow         = "height"
+	snapshotsStuck    = "snapshots"
+	pauseLong         = "pause"
+	damageFound       = "damage"
 )
 
-var conditionKinds = []string{runFailed, nodeUnhealthy, headExpires, targetUnreachable, diskLow}
+var conditionKinds = []string{
+	runFailed, nodeUnhealthy, headExpires, targetUnreachable, diskLow, heightLow, snapshotsStuck, pauseLong,
+}
 
 const (
 	// lasting is how long something that may be gone in a moment must last before
@@ -42,7 +48,8 @@ func (a *alarming) watch(ctx context.Context, cfg *config.Agent, events <-chan s
 		if seen == nil || seen.err != nil || !reflect.DeepEqual(seen.config, cfg) {
 			return // it is told of the next look
 		}
-		if err := w.Look(outbox, clock(), conditionKinds, conditions(cfg, seen)); err != nil {
+		looked, wrong := conditions(cfg, seen)
+		if err := w.Look(outbox, clock(), looked, wrong); err != nil {
 			a.log.Error("what is wrong cannot be looked for", "error", err)
 			return
 		}
@@ -60,25 +67,35 @@ func quietHours(cfg *config.Agent) func(time.Time) bool {
 	return func(t time.Time) bool { return hours.Contain(t.In(zone)) }
 }
 
-// conditions are what was wrong when somebody looked.
-func conditions(cfg *config.Agent, seen *sight) (all []alarm.Condition) {
+// conditions are what was wrong when somebody looked, of the kinds that were looked at.
+func conditions(cfg *config.Agent, seen *sight) (looked []string, all []alarm.Condition) {
+	looked = conditionKinds
+	if seen.overview.scrubbed {
+		looked = append(slices.Clip(looked), damageFound)
+	}
 	for _, c := range seen.overview.Channels {
 		all = append(all, channelConditions(cfg, c, clock())...)
 	}
 	all = append(all, targetConditions(seen.targets)...)
-	return append(all, diskConditions(seen.overview.Disks)...)
+	all = append(all, damageConditions(seen.overview.damaged, clock())...)
+	return looked, append(all, diskConditions(seen.overview.Disks)...)
 }
 
 // channelConditions are those of a channel.
 func channelConditions(cfg *config.Agent, c *Channel, now time.Time) (all []alarm.Condition) {
 	advice := []string{"qsyncd status shows the last runs, and qsyncd doctor looks for the cause."}
-	if r := lastEnded(c.Runs); r != nil && r.Outcome == status.Failed {
+	if r := lastEnded(c.Runs); r != nil && r.Outcome == status.Failed && !isCutOff(r) { // which is told as a pause
 		all = append(all, alarm.Condition{
 			Kind: runFailed, Subject: c.Name, Advice: advice,
 			Text: fmt.Sprintf("run %d of %s has failed: %s", r.ID, r.Start.UTC().Format("2006-01-02 15:04 MST"), r.Error),
 		})
 	}
-	if c.Node.State == "unhealthy" {
+	low, reasons := heightCondition(cfg, c)
+	if low != nil {
+		all = append(all, *low)
+	}
+	all = append(all, snapshotConditions(cfg, c)...)
+	if c.Node.State == "unhealthy" && (low == nil || c.Node.reasons > reasons) { // else that says it all
 		all = append(all, alarm.Condition{
 			Kind: nodeUnhealthy, Subject: c.Name, After: lasting,
 			Text:   "the node is not fit to be published from: " + c.Node.Detail,

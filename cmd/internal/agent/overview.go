@@ -31,7 +31,11 @@ type Overview struct {
 	Mirrors   []mirror.Status `json:"mirrors,omitempty"`
 	Alarms    *alarm.Status   `json:"alarms,omitempty"` // nil if none are configured
 	Quota     []Quota         `json:"quota,omitempty"`
+	Scrub     *Scrub          `json:"scrub,omitempty"` // nil before anything was scrubbed
 	Disks     []Disk          `json:"disks"`
+
+	damaged  []status.Damage // all that is on record
+	scrubbed bool            // the record could be read
 }
 
 // Channel is how a channel does.
@@ -52,10 +56,13 @@ type Channel struct {
 
 // NodeHealth is how a channel's node does.
 type NodeHealth struct {
-	State  string `json:"state"`            // healthy, unhealthy or unknown
-	Detail string `json:"detail,omitempty"` // why so
-	Height int64  `json:"height,omitempty"` // of its last final block
+	State  string `json:"state"`                   // healthy, unhealthy or unknown
+	Detail string `json:"detail,omitempty"`        // why so
+	Height int64  `json:"height,omitempty"`        // of its last final block
+	Still  int64  `json:"still_seconds,omitempty"` // for so long that is the same block
 	Peers  int64  `json:"peers,omitempty"`
+
+	reasons int // why it must not be published from
 }
 
 // Head is what those who fetch see of a channel.
@@ -128,6 +135,7 @@ func Look(ctx context.Context, a *config.Agent, ask askNode) (*Overview, error) 
 		return nil, err
 	}
 	o.lookAtAlarms(a)
+	o.lookAtScrub(a)
 	o.OK = len(o.Problems) == 0
 	for _, c := range o.Channels {
 		o.OK = o.OK && c.OK
@@ -276,8 +284,12 @@ func (c *Channel) lookAtHead(ctx context.Context, a *config.Agent) {
 }
 
 func (c *Channel) setNode(health chain.Health, err error) {
-	c.Node.Height, c.Node.Peers = health.Block.Number, health.Peers
+	c.Node.Height, c.Node.Peers, c.Node.Still = health.Block.Number, health.Peers, int64(health.Still.Seconds())
 	if err != nil {
+		c.Node.reasons = 1
+		if e, ok := errors.AsType[*chain.PreflightError](err); ok {
+			c.Node.reasons = len(e.Wrong) + len(e.Unhealthy)
+		}
 		c.Node.State, c.Node.Detail = "unhealthy", err.Error()
 		c.problem("%s", err)
 		return

@@ -46,6 +46,12 @@ type Plan struct {
 	PublicKey string
 	// Public opens a distribution that was not.
 	Public bool
+
+	// What the agent does beside publishing, and needs a right for: ask CloudWatch how
+	// much was delivered, read access logs in buckets, send mails by SES from an address.
+	WatchTraffic bool
+	Logs         []string
+	MailFrom     string
 }
 
 // Bucket is a bucket, which is qsync's alone.

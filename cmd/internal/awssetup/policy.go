@@ -76,7 +76,30 @@ func (p *Plan) AgentPolicy(distributionARN string) string {
 		d.Statement = append(d.Statement, statement{Sid: "QsyncCDN", Effect: "Allow", Resource: distributionARN,
 			Action: []string{"cloudfront:CreateInvalidation", "cloudfront:GetDistribution", "cloudfront:GetInvalidation"}})
 	}
+	d.Statement = append(d.Statement, p.alarmStatements()...)
 	return encode(d)
+}
+
+// alarmStatements are what the agent needs for alarms and quotas. CloudWatch knows no
+// right for the numbers of one distribution.
+func (p *Plan) alarmStatements() (all []statement) {
+	if p.WatchTraffic {
+		all = append(all, statement{Sid: "QsyncTraffic", Effect: "Allow", Action: "cloudwatch:GetMetricData", Resource: "*"})
+	}
+	if len(p.Logs) > 0 {
+		var buckets, objects []string
+		for _, name := range p.Logs {
+			b := Bucket{Name: name}
+			buckets, objects = append(buckets, b.arn()), append(objects, b.arn()+"/*")
+		}
+		all = append(all, statement{Sid: "QsyncLogList", Effect: "Allow", Action: "s3:ListBucket", Resource: buckets},
+			statement{Sid: "QsyncLogRead", Effect: "Allow", Action: "s3:GetObject", Resource: objects})
+	}
+	if p.MailFrom != "" {
+		all = append(all, statement{Sid: "QsyncMail", Effect: "Allow", Action: []string{"ses:SendEmail", "ses:SendRawEmail"}, Resource: "*",
+			Condition: map[string]map[string]string{"StringEquals": {"ses:FromAddress": p.MailFrom}}})
+	}
+	return all
 }
 
 func encode(v any) string {

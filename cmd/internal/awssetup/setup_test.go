@@ -298,21 +298,40 @@ func TestPlanCheck(t *testing.T) {
 	}
 }
 
-// TestAgentPolicy: what the agent needs is JSON, and names this account's things only.
+// TestAgentPolicy: what the agent needs is JSON, and names this account's things only,
+// but where Amazon knows no right for less. What it does not do it gets no right for.
 func TestAgentPolicy(t *testing.T) {
-	var d document
-	text := fullPlan().AgentPolicy("arn:aws:cloudfront::123456789012:distribution/E1")
-	if err := json.Unmarshal([]byte(text), &d); err != nil || len(d.Statement) != 3 {
-		t.Fatalf("%v: %s", err, text)
-	}
-	for _, s := range d.Statement {
-		for r := range strings.FieldsSeq(strings.Trim(fmt.Sprint(s.Resource), "[]")) {
-			if r == "*" || !strings.HasPrefix(r, "arn:") {
-				t.Errorf("%s is for %s", s.Sid, r)
+	for _, c := range []struct {
+		change     func(p *Plan)
+		statements string
+	}{
+		{func(*Plan) {}, "QsyncBuckets QsyncObjects QsyncCDN"},
+		{func(p *Plan) { p.WatchTraffic = true }, "QsyncBuckets QsyncObjects QsyncCDN QsyncTraffic"},
+		{func(p *Plan) { p.Logs = []string{"polka-logs", "more-logs"} }, "QsyncBuckets QsyncObjects QsyncCDN QsyncLogList QsyncLogRead"},
+		{func(p *Plan) { p.MailFrom = "qsync@example.org" }, "QsyncBuckets QsyncObjects QsyncCDN QsyncMail"},
+	} {
+		p := fullPlan()
+		c.change(p)
+		var d document
+		text := p.AgentPolicy("arn:aws:cloudfront::123456789012:distribution/E1")
+		if err := json.Unmarshal([]byte(text), &d); err != nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+		var names []string
+		for _, s := range d.Statement {
+			names = append(names, s.Sid)
+			everything := s.Sid == "QsyncTraffic" || s.Sid == "QsyncMail" && s.Condition["StringEquals"]["ses:FromAddress"] == "qsync@example.org"
+			for r := range strings.FieldsSeq(strings.Trim(fmt.Sprint(s.Resource), "[]")) {
+				if r == "*" && !everything || r != "*" && !strings.HasPrefix(r, "arn:") {
+					t.Errorf("%s is for %s", s.Sid, r)
+				}
+			}
+			if strings.Contains(fmt.Sprint(s.Action), "*") {
+				t.Errorf("%s allows %s", s.Sid, s.Action)
 			}
 		}
-		if strings.Contains(fmt.Sprint(s.Action), "*") {
-			t.Errorf("%s allows %s", s.Sid, s.Action)
+		if got := strings.Join(names, " "); got != c.statements {
+			t.Errorf("%s, want %s", got, c.statements)
 		}
 	}
 }

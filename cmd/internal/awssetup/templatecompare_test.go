@@ -39,6 +39,7 @@ func variants() map[string]struct {
 } {
 	full := fullPlan()
 	full.CDN.Prefix, full.Raw.Region = "mirrors/qsync", full.CDN.Region
+	full.WatchTraffic, full.Logs, full.MailFrom = true, []string{"polka-logs"}, "qsync@example.org"
 	least := &Plan{CDN: &Bucket{Name: "polka-cdn", Region: "us-east-1"}}
 	return map[string]struct {
 		plan       *Plan
@@ -47,6 +48,7 @@ func variants() map[string]struct {
 		"everything": {full, map[string]string{
 			"CDNBucketName": "polka-cdn", "RawBucketName": "polka-raw", "Prefix": "mirrors/qsync", "PriceClass": "PriceClass_200",
 			"Alias": full.Alias, "CertificateArn": full.Certificate, "PublicKey": publicKey,
+			"WatchTraffic": "yes", "LogsBucketName": "polka-logs", "MailFrom": "qsync@example.org",
 		}},
 		"least": {least, map[string]string{"CDNBucketName": "polka-cdn"}},
 	}

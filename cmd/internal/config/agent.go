@@ -64,6 +64,9 @@ type Agent struct {
 	// what is told is not secret, but nobody's business. Default: it answers nowhere.
 	Listen Listen `yaml:"listen"`
 
+	// Scrub says how what was published is looked after; off is not at all.
+	Scrub Scrub `yaml:"scrub"`
+
 	// Channels are the streams of snapshots. The first channel of a chain to
 	// be published is what the name of the chain stands for.
 	Channels []Channel `yaml:"channels"`
@@ -447,6 +450,7 @@ func (a *Agent) setDefaults(dir string) {
 	a.TimeZone = cmp.Or(a.TimeZone, DefaultTimeZone)
 	a.Grace = cmp.Or(a.Grace, Duration(DefaultGrace))
 	a.HeadTTL = cmp.Or(a.HeadTTL, Duration(DefaultHeadTTL))
+	a.Scrub.setDefaults()
 	if a.Alarms != nil {
 		a.Alarms.setDefaults(dir)
 	}

@@ -36,7 +36,7 @@ func (a *Agent) check(d *document) error {
 	if err := a.checkTargets(d); err != nil {
 		return err
 	}
-	if err := a.checkAlarms(d); err != nil {
+	if err := cmp.Or(a.checkAlarms(d), a.Scrub.check(d)); err != nil {
 		return err
 	}
 	if err := a.Probe.check(d); err != nil {

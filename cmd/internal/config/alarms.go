@@ -23,6 +23,10 @@ type Alarms struct {
 	// Default: 1d.
 	Repeat Duration `yaml:"repeat"`
 
+	// Pause is how long a run may hold the node before somebody is told. Default: half of
+	// the channel's max_pause.
+	Pause Duration `yaml:"pause"`
+
 	// Ping is the URL of a service that sends an alarm of its own when it has not been
 	// asked for it for a while: it hears when the agent is dead. It is asked every
 	// minute, by GET. Whoever knows it can pretend that the agent lives. Default: none.

@@ -102,6 +102,7 @@ func TestAgentOfTheDocumentation(t *testing.T) {
 		Publisher: "snapshots.example.org", Key: "/etc/qsync/snapshots.example.org.key", State: "/var/lib/qsync",
 		TimeZone: "UTC", HeadTTL: Duration(7 * 24 * time.Hour), Grace: Duration(72 * time.Hour),
 		Probe:   Probe{Interval: Duration(5 * time.Minute), Sample: 16 << 20},
+		Scrub:   Scrub{Every: Duration(30 * 24 * time.Hour), Rate: 20_000_000},
 		Targets: []Target{{Dir: &DirTarget{Path: "/srv/qsync", Layout: "segments"}}},
 		Channels: []Channel{{
 			Name: "polkadot-rocksdb-archive", Chain: "polkadot",

@@ -1,0 +1,216 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/qsync/qsync/cmd/internal/config"
+	"github.com/qsync/qsync/publish"
+	"github.com/qsync/qsync/publish/alarm"
+	"github.com/qsync/qsync/publish/status"
+)
+
+// The names of passes on record.
+const (
+	agentPass = "agent"
+	handPass  = "hand"
+)
+
+// scrubRetry is when something is tried again that a target did not allow.
+const scrubRetry = time.Hour
+
+// scrubbing looks after what was published, as the configuration has it.
+type scrubbing struct {
+	*beside
+	log  *slog.Logger
+	tell func() // that there may be something new on record
+}
+
+func newScrubbing(log *slog.Logger, tell func()) *scrubbing {
+	s := &scrubbing{log: log, tell: tell}
+	s.beside = newWorkers(func(ctx context.Context, _ *beside, cfg *config.Agent, workers *sync.WaitGroup) {
+		if !cfg.Scrub.Off {
+			workers.Go(func() { s.run(ctx, cfg) })
+		}
+	})
+	return s
+}
+
+func (s *scrubbing) run(ctx context.Context, cfg *config.Agent) {
+	var scrub *publish.Scrub
+	for ctx.Err() == nil {
+		next := clock().Add(scrubRetry)
+		err := error(nil)
+		if scrub == nil { // the key may have been missing
+			scrub, err = newScrub(cfg, agentPass, s.log)
+		}
+		if err == nil {
+			var due time.Time
+			if due, err = scrub.Round(ctx); err == nil {
+				next = due
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			s.log.Warn("what is published cannot be looked at everywhere", append(because(err), "again_at", next)...)
+		}
+		s.tell()
+		debug.FreeOSMemory() // an index is large, and the node wants that memory for its cache
+		select {
+		case <-ctx.Done():
+		case <-time.After(next.Sub(clock())):
+		}
+	}
+}
+
+func newScrub(cfg *config.Agent, pass string, log *slog.Logger) (*publish.Scrub, error) {
+	p, err := NewPublisher(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	return &publish.Scrub{
+		Publisher: p, Channels: cfg.ChannelNames(), Name: pass, Every: time.Duration(cfg.Scrub.Every), Rate: int64(cfg.Scrub.Rate), Log: log,
+	}, nil
+}
+
+// NewScrub is a pass by hand: of one channel or, without a name, of all.
+func NewScrub(cfg *config.Agent, channel string, bytesPerSecond int64, log *slog.Logger) (*publish.Scrub, error) {
+	s, err := newScrub(cfg, handPass, log)
+	if err != nil {
+		return nil, err
+	}
+	s.Every, s.Rate, s.Only = 0, bytesPerSecond, channel
+	return s, nil
+}
+
+// Scrub is what scrubs have found.
+type Scrub struct {
+	Off    bool            `json:"off,omitempty"`
+	Pass   status.Pass     `json:"pass"` // the agent's, the zero value before the first
+	Broken int             `json:"broken"`
+	Damage []status.Damage `json:"damage,omitempty"` // some of it, what is broken first
+}
+
+// shownDamage is how much of it an overview shows of each target.
+const shownDamage = 10
+
+// lookAtScrub says what is known to be broken.
+func (o *Overview) lookAtScrub(a *config.Agent) {
+	record := status.ScrubsIn(a.State)
+	pass, err := record.Pass(agentPass)
+	var all []status.Damage
+	if err == nil {
+		all, err = record.Damage()
+	}
+	if err != nil {
+		o.Problems = append(o.Problems, err.Error())
+		return
+	}
+	o.damaged, o.scrubbed = all, true
+	if pass.Start.IsZero() && len(all) == 0 {
+		return
+	}
+	pass.Cursors = nil // nobody's business
+	o.Scrub = &Scrub{Off: a.Scrub.Off, Pass: pass}
+	broken, mended := map[string]int{}, map[string]int{}
+	for _, isBroken := range []bool{true, false} {
+		for _, d := range all {
+			count := mended
+			if isBroken {
+				count = broken
+			}
+			if d.Mended.IsZero() != isBroken {
+				continue
+			}
+			if count[d.Target]++; count[d.Target] <= shownDamage {
+				o.Scrub.Damage = append(o.Scrub.Damage, d)
+			}
+		}
+	}
+	for target, n := range broken {
+		o.Scrub.Broken += n
+		o.Problems = append(o.Problems, fmt.Sprintf("%s on %s, and no target has it whole", objects(n), target))
+	}
+	if pass.Error != "" {
+		o.Problems = append(o.Problems, "what is published cannot be looked at everywhere: "+pass.Error)
+	}
+}
+
+// objects says how many are broken.
+func objects(n int) string {
+	switch {
+	case n == 1:
+		return "1 published object is broken"
+	case n >= status.MaxDamage:
+		return fmt.Sprintf("%d published objects or more are broken", n)
+	}
+	return fmt.Sprintf("%d published objects are broken", n)
+}
+
+// mendedNews is for how long it is told that something was mended.
+const mendedNews = 24 * time.Hour
+
+// damageConditions are the targets with something that is broken, or was mended of
+// late: what rots today will rot again.
+func damageConditions(all []status.Damage, now time.Time) (conditions []alarm.Condition) {
+	type found struct {
+		broken, mended int
+		example        status.Damage
+	}
+	by, targets := map[string]*found{}, []string{}
+	for _, d := range all {
+		f := by[d.Target]
+		if f == nil {
+			f = &found{}
+			by[d.Target] = f
+			targets = append(targets, d.Target)
+		}
+		switch {
+		case d.Mended.IsZero():
+			if f.broken++; f.broken == 1 {
+				f.example = d
+			}
+		case now.Sub(d.Mended) < mendedNews:
+			if f.mended++; f.broken == 0 && f.mended == 1 {
+				f.example = d
+			}
+		}
+	}
+	for _, target := range targets {
+		f := by[target]
+		c := alarm.Condition{Kind: damageFound, Subject: target}
+		example := fmt.Sprintf("%s: %s", f.example.Key, f.example.Wrong)
+		switch {
+		case f.broken > 0:
+			c.Text = objects(f.broken) + ", and no target has it whole; " + example
+			if len(f.example.Versions) > 0 {
+				c.Text += fmt.Sprintf("; needed by %s", someOf(f.example.Versions))
+			}
+			c.Advice = []string{
+				"qsyncd status lists what is broken. Look at the disk, or at who else writes there.",
+				"The next run stores anew what the database still has; qsyncd scrub looks again. What nobody can fetch any more should be dropped: see keep.",
+			}
+		case f.mended > 0:
+			c.Text = fmt.Sprintf("of the published objects %d were broken, and were mended; %s", f.mended, example)
+			c.Advice = []string{"Those who fetch get what was published again. Look at the disk, or at who else writes there: it may happen again."}
+		default:
+			continue
+		}
+		conditions = append(conditions, c)
+	}
+	return conditions
+}
+
+// someOf are the last of some versions, which are the newest.
+func someOf(versions []string) string {
+	if n := len(versions); n > 1 {
+		return fmt.Sprintf("%s and %d more", versions[n-1], n-1)
+	}
+	return versions[0]
+}

@@ -1,0 +1,49 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/qsync/qsync/cmd/internal/config"
+	"github.com/qsync/qsync/publish/status"
+)
+
+// TestScrub lets something vanish beside an agent. It finds that within a day, the next
+// run stores it anew, and then it is known to be whole.
+func TestScrub(t *testing.T) {
+	file := configuration(t, "", `schedule: "0 12 1,3 * *"`)
+	synctest.Test(t, func(t *testing.T) {
+		l := begin(t, file).start()
+		look := func() *Overview {
+			cfg, err := config.LoadAgent(file)
+			must(t, err)
+			o, err := Look(t.Context(), cfg, nil)
+			must(t, err)
+			return o
+		}
+		time.Sleep(13 * time.Hour) // a run on the 1st
+		synctest.Wait()
+		if runs := l.runs(); len(runs) != 1 || runs[0].Outcome != status.Published {
+			t.Fatalf("%+v", runs)
+		}
+		must(t, os.RemoveAll(filepath.Join(filepath.Dir(file), "out", "segments")))
+		time.Sleep(25 * time.Hour)
+		synctest.Wait()
+		o := look()
+		if o.OK || o.Scrub.Broken != 1 || len(o.Scrub.Damage) != 1 || len(damageConditions(o.damaged, clock())) != 1 {
+			t.Fatalf("%+v, %+v", o, o.Scrub)
+		}
+		time.Sleep(24 * time.Hour) // and one on the 3rd
+		synctest.Wait()
+		if o = look(); len(l.runs()) != 2 || o.Scrub.Broken != 0 || len(damageConditions(o.damaged, clock())) != 0 {
+			t.Errorf("%+v, %+v", l.runs(), o.Scrub)
+		}
+		if p := o.Scrub.Pass; p.Start.IsZero() || p.End.IsZero() || clock().Sub(p.Looked) > 24*time.Hour {
+			t.Errorf("%+v", p)
+		}
+		l.stop()
+	})
+}

@@ -1,0 +1,85 @@
+package publish
+
+import (
+	"context"
+	"slices"
+
+	"github.com/qsync/qsync/manifest"
+	"github.com/qsync/qsync/publish/status"
+)
+
+// brokenKeys are what a [Scrub] has found to be broken and could not mend, by target and
+// key. What has the right size is taken for whole otherwise.
+type brokenKeys map[string]bool
+
+func (b brokenKeys) has(t Target, key string) bool { return b[t.String()+"\x00"+key] }
+
+// knownBroken reads what is on record as broken. A record that cannot be read keeps
+// nobody from publishing.
+func (p *Publisher) knownBroken() brokenKeys {
+	all, err := status.ScrubsIn(p.StateDir).Damage()
+	if err != nil {
+		p.log().Warn("what is broken on the targets is not known", "error", err)
+	}
+	b := brokenKeys{}
+	for _, d := range all {
+		if d.Mended.IsZero() {
+			b[d.Target+"\x00"+d.Key] = true
+		}
+	}
+	return b
+}
+
+// loadPrevious loads the newest version from the first target on which its manifest and
+// index are not known to be broken. If they are on all, there is no previous version to
+// build on: all is put like new.
+func (r *Run) loadPrevious(ctx context.Context) error {
+	r.broken = r.p.knownBroken()
+	var last error
+	for _, t := range r.p.Targets {
+		m, err := readManifest(ctx, t, r.channel, *r.newest)
+		var x *manifest.Index
+		if err == nil {
+			x, err = readIndex(ctx, t, m)
+		}
+		if err == nil {
+			r.manifest, r.index = m, r.whole(x)
+			return nil
+		}
+		known := r.broken.has(t, manifest.ManifestKey(r.newest.Manifest)) || m != nil && r.broken.has(t, manifest.IndexKey(m.Index.Digest))
+		if !isBroken(err) || !known {
+			return err
+		}
+		last = err
+	}
+	r.p.log().Error("the version before is broken on all targets, so all of this one is stored anew",
+		"channel", r.channel, "version", r.newest.Version, "error", last)
+	return nil
+}
+
+// whole is an index without the files of which a target has something broken.
+func (r *Run) whole(x *manifest.Index) *manifest.Index {
+	if len(r.broken) == 0 {
+		return x
+	}
+	isBroken := func(f manifest.File) bool {
+		for _, t := range r.p.withFiles() {
+			if r.broken.has(t, manifest.RawFileKey(r.channel, r.newest.Version, f.Path)) {
+				return true
+			}
+		}
+		for _, t := range r.p.withSegments() {
+			for d := range slices.Chunk(f.Segments, manifest.DigestSize) {
+				if r.broken.has(t, manifest.SegmentKey(manifest.Digest(d))) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	kept := &manifest.Index{Files: slices.DeleteFunc(slices.Clone(x.Files), isBroken)}
+	if n := len(x.Files) - len(kept.Files); n > 0 {
+		r.p.log().Warn("files are stored anew, since what the targets have of them is broken", "channel", r.channel, "files", n)
+	}
+	return kept
+}
