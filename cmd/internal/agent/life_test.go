@@ -41,7 +41,7 @@ publisher: snapshots.example.org
 key: key
 state: state
 targets: [{dir: {path: out}}]
-probe: {off: true} # a day has many
+probe: off # a day has many
 %s
 channels:
   - name: demo-files

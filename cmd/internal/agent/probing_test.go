@@ -116,7 +116,7 @@ func (p *published) configure(targets, top string) *config.Agent {
 	rewrite(p.t, p.file, top, "")
 	text, err := os.ReadFile(p.file)
 	must(p.t, err)
-	changed := strings.NewReplacer("[{dir: {path: out}}]", targets, "probe: {off: true}", "").Replace(string(text))
+	changed := strings.NewReplacer("[{dir: {path: out}}]", targets, "probe: off", "").Replace(string(text))
 	must(p.t, os.WriteFile(p.file, []byte(changed), 0o644))
 	cfg, err := config.LoadAgent(p.file)
 	must(p.t, err)

@@ -225,7 +225,7 @@ func TestAgentFaults(t *testing.T) {
 		{"URL twice", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n    url: https://a.example\n  - dir: { path: /srv/other }\n    url: https://a.example", ":8: targets[1].url: targets[0] has the same", ""},
 		{"probe all the time", "key: /", "probe: { interval: 1s }\nkey: /", ":2: probe.interval: a probe may take longer", "10s"},
 		{"probe of all", "key: /", "probe: { sample: 16GiB }\nkey: /", ":2: probe.sample: more than 1GiB", "16MiB"},
-		{"no probe, often", "key: /", "probe: { off: true, interval: 1m }\nkey: /", ":2: probe.off: nothing is probed", ""},
+		{"no probe, perhaps", "key: /", "probe: sometimes\nkey: /", ":2: probe: \"sometimes\": want off", ""},
 		{"two nodes of IPFS", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - ipfs: {}\n  - ipfs: {}", ":7: targets[2].ipfs: targets[1] is a node", ""},
 		{"a node of IPFS first", "- dir: { path: /srv/qsync }", "- ipfs: {}\n  - dir: { path: /srv/qsync }", ":5: targets[0].ipfs: a node of IPFS serves what lies in another", "before it"},
 		{"a distribution before it", "- dir: { path: /srv/qsync }", "- dir: { path: /srv/qsync }\n  - ipfs: {}\n    cloudfront: { distribution: E1, url: https://d.example }", ":7: targets[1].cloudfront: a distribution stands before a bucket", "s3:"},

@@ -2,7 +2,10 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // Probe says how often each channel is read at each location, as those who fetch read it:
@@ -21,8 +24,24 @@ type Probe struct {
 	// come on top of it, and now and then an index. Default: 16MiB.
 	Sample Bytes `yaml:"sample"`
 
-	// Off says that nothing is probed, and that what was seen before is forgotten.
-	Off bool `yaml:"off"`
+	// Off says that nothing is probed, and that what was seen before is forgotten: write
+	// probe: off.
+	Off bool `yaml:"-"`
+}
+
+var errProbe = errors.New("want off, or {interval: 5m, sample: 16MiB}")
+
+// UnmarshalYAML implements [yaml.Unmarshaler].
+func (p *Probe) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.MappingNode {
+		type plain Probe
+		return n.Decode((*plain)(p))
+	}
+	if n.Value != "off" {
+		return errProbe
+	}
+	p.Off = true
+	return nil
 }
 
 // Defaults of the probe.
@@ -46,8 +65,6 @@ func (p *Probe) setDefaults() {
 func (p *Probe) check(d *document) error {
 	const key = "probe"
 	switch {
-	case p.Off && (d.has(key+".interval") || d.has(key+".sample")):
-		return d.fault(key+".off", "remove it, or the other keys", "nothing is probed, and they say how")
 	case time.Duration(p.Interval) < minProbeInterval:
 		return d.fault(key+".interval", "write 10s or more", "a probe may take longer")
 	case p.Sample > maxProbeSample:
