@@ -1,0 +1,91 @@
+package status
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+)
+
+// How a page writes things.
+
+const (
+	dayFormat    = "2 January 2006"
+	clockFormat  = "15:04"
+	momentFormat = dayFormat + ", " + clockFormat + " UTC"
+)
+
+func moment(t time.Time) string { return t.UTC().Format(momentFormat) }
+
+// span is a length of time in one or two units.
+func span(d time.Duration) string {
+	d = max(0, d).Round(time.Second)
+	minutes := int(d.Round(time.Minute).Minutes())
+	switch {
+	case d < time.Minute:
+		return count(int(d.Seconds()), "second")
+	case minutes < 60:
+		return count(minutes, "minute")
+	case minutes < 48*60:
+		return two(count(minutes/60, "hour"), minutes%60, "minute")
+	}
+	return two(count(minutes/60/24, "day"), minutes/60%24, "hour")
+}
+
+func two(first string, n int, unit string) string {
+	if n == 0 {
+		return first
+	}
+	return first + " " + count(n, unit)
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return humanize.Comma(int64(n)) + " " + what + "s"
+}
+
+func size(n int64) string { return humanize.IBytes(uint64(max(0, n))) }
+
+func number(n int64) string { return humanize.Comma(n) }
+
+// percent never rounds up to 100, nor down to 0: one failure among thousands is one.
+func percent(share float64) string {
+	if share >= 1 {
+		return "100 %"
+	}
+	hundredths := math.Floor(share * 1e4)
+	if hundredths < 1 && share > 0 {
+		hundredths = 1
+	}
+	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%.2f", hundredths/100), "0"), ".") + " %"
+}
+
+// list joins words as people do.
+func list(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
+}
+
+// atMost is a list of which only the first n are named.
+func atMost(n int, words []string, unit string) string {
+	if len(words) <= n+1 {
+		return list(words)
+	}
+	return list(append(words[:n:n], "on "+count(len(words)-n, unit)+" more"))
+}
+
+// between is a time in words, for how long and from when to when.
+func between(start, end time.Time) string {
+	to := end.UTC().Format(momentFormat)
+	if start.UTC().Format(dayFormat) == end.UTC().Format(dayFormat) {
+		to = end.UTC().Format(clockFormat + " UTC")
+		return fmt.Sprintf("%s on %s, from %s to %s", span(end.Sub(start)), start.UTC().Format(dayFormat), start.UTC().Format(clockFormat), to)
+	}
+	return fmt.Sprintf("%s, from %s to %s", span(end.Sub(start)), moment(start), to)
+}
