@@ -107,7 +107,7 @@ func TestPage(t *testing.T) {
 	f := facts(2)
 	all := text(t, pageHTML(t, status.NewPage(f, evening)))
 	contains(t, all, "snapshots.example.org Everything is up 2 channels at 3 locations, as of 25 November 2026, 20:30 UTC .",
-		"polkadot-rocksdb-archive Up Newest snapshot 20261125-040003 16 hours 30 minutes old Block 23,456,789 Size when restored 1.1 TiB Next one begun in 7 hours 30 minutes 26 November 2026, 04:00 UTC",
+		"polkadot-rocksdb-archive Up Newest snapshot 20261125-040003 16 h 30 min old Block 23,456,789 Size when restored 1.1 TiB Next one in 7 h 30 min 26 November, 04:00 UTC",
 		"d111111abcdef8.cloudfront.net Up for 3 days 83 MiB/s · answers in 0.12 s · checked 20:28 UTC 99.16 % up in 90 days",
 		"snapshots.example.org Up for 90 days", "100 % up in 90 days", "s3://qsync-raw Up for 28 days",
 		"Incidents in 90 days None.")
@@ -120,11 +120,11 @@ func TestPage(t *testing.T) {
 		incident("not-configured", "https://snapshots.example.org", "nobody cares", evening.AddDate(0, 0, -1), time.Minute))
 	p := status.NewPage(f, evening)
 	all = text(t, pageHTML(t, p))
-	contains(t, all, "snapshots.example.org is down 2 channels",
+	contains(t, all, "Trouble at 1 of 3 locations 2 channels",
 		"polkadot-rocksdb-archive Down in part",
-		"snapshots.example.org Down for 25 minutes It could not be reached. checked 20:28 UTC 99.98 % up in 90 days",
-		"snapshots.example.org All channels could not be fetched: it could not be reached. Since 25 November 2026, 20:05 UTC, 25 minutes so far.",
-		"polkadot-paritydb-prune could not be fetched: it answered with an error. For 16 hours 45 minutes, from 3 November 2026, 20:30 UTC to 4 November 2026, 13:15 UTC.")
+		"snapshots.example.org Down for 25 min It could not be reached. checked 20:28 UTC 99.98 % up in 90 days",
+		"snapshots.example.org All channels could not be fetched: it could not be reached. Since 25 November 2026, 20:05 UTC, 25 min so far.",
+		"polkadot-paritydb-prune could not be fetched: it answered with an error. For 16 h 45 min, from 3 November 2026, 20:30 UTC to 4 November 2026, 13:15 UTC.")
 	if strings.Contains(all, "nobody") || strings.Contains(all, "long ago") || len(p.Incidents) != 2 {
 		t.Errorf("%d incidents: %s", len(p.Incidents), all)
 	}
@@ -138,7 +138,7 @@ func TestPage(t *testing.T) {
 	contains(t, text(t, pageHTML(t, status.NewPage(f, evening))), "has 20261124-040002 as its newest")
 	// A newer one than this agent has published is another agent's.
 	f.Locations[0].Last.Version, f.Locations[0].Last.Height = "20261125-100000", 23_500_000
-	contains(t, text(t, pageHTML(t, status.NewPage(f, evening))), "Newest snapshot 20261125-100000 10 hours 30 minutes old Block 23,500,000")
+	contains(t, text(t, pageHTML(t, status.NewPage(f, evening))), "Newest snapshot 20261125-100000 10 h 30 min old Block 23,500,000")
 }
 
 // TestPageUnknown: what nobody has looked at is not said to be up, nor down.
@@ -146,7 +146,7 @@ func TestPageUnknown(t *testing.T) {
 	contains(t, text(t, pageHTML(t, status.NewPage(status.Facts{Publisher: "p", Channels: []status.ChannelFacts{{Name: "demo-files"}}}, evening))),
 		"Nobody has looked yet", "demo-files Not checked Nothing is published yet.")
 	p := status.NewPage(facts(1), evening.Add(3*time.Hour))
-	contains(t, text(t, pageHTML(t, p)), "Nobody has looked yet", "Not checked for 3 hours 2 minutes")
+	contains(t, text(t, pageHTML(t, p)), "Nobody has looked yet", "Not checked for 3 h 2 min")
 	if p.State != status.Unknown {
 		t.Error(p.State)
 	}

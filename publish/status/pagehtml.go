@@ -40,52 +40,48 @@ func icon(s State) string {
 	return "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 9 9'><circle cx='4.5' cy='4.5' r='4' fill='" + color + "'/></svg>"
 }
 
-// headline is how all of it does, in words.
-func (p *Page) headline() string {
-	all, down := 0, 0
-	places := map[string]bool{}
+// tally is how many of something there are, and how many of these are down.
+type tally struct{ all, down int }
+
+// places are the locations: one is down if any channel is down there.
+func (p *Page) places() (t tally) {
+	states := map[string][]State{}
 	for _, c := range p.Channels {
 		for _, l := range c.Locations {
-			if l.State != Unknown {
-				all++
-			}
-			if l.State == Down {
-				down++
-				places[l.Location] = true
-			}
+			states[l.Location] = append(states[l.Location], l.State)
 		}
 	}
-	switch {
-	case all == 0:
+	for _, s := range states {
+		t.all++
+		if slices.Contains(s, Down) {
+			t.down++
+		}
+	}
+	return t
+}
+
+// headline is how all of it does, in words.
+func (p *Page) headline() string {
+	switch t := p.places(); {
+	case p.State == Unknown:
 		return "Nobody has looked yet"
-	case down == 0:
+	case p.State == Up:
 		return "Everything is up"
-	case down == all:
+	case p.State == Down:
 		return "Everything is down"
-	case len(places) == 1:
-		for place := range places {
-			return place + " is down"
-		}
+	default:
+		return fmt.Sprintf("Trouble at %d of %s", t.down, count(t.all, "location"))
 	}
-	return fmt.Sprintf("%d of %d are down", down, all)
 }
 
 func (p *Page) header() *html.Node {
-	at := 0
-	places := map[string]bool{}
-	for _, c := range p.Channels {
-		for _, l := range c.Locations {
-			places[l.Location] = true
-			at++
-		}
-	}
 	about := count(len(p.Channels), "channel")
-	if at > 0 {
-		about += " at " + count(len(places), "location")
+	if t := p.places(); t.all > 0 {
+		about += " at " + count(t.all, "location")
 	}
 	return el("header",
 		el("p", p.Publisher),
-		el("h1", class(string(p.State)), mark(p.State), p.headline()),
+		el("h1", mark(p.State), p.headline()),
 		el("p", about+", as of ", moments(p.Generated), "."),
 		el("ul", class("key small"), attr{"aria-label", "What the bars mean: each is a day"},
 			legend("up", "up all day"), legend("partly", "down for a part of it"), legend("down", "down for most of it"), legend("none", "not checked")))
@@ -156,7 +152,7 @@ func (p *Page) snapshot(c *PageChannel) *html.Node {
 		fact("Size when restored", size(s.Bytes), "")
 	}
 	if !c.Next.IsZero() {
-		fact("Next one begun", "in "+span(c.Next.Sub(p.Generated)), moment(c.Next))
+		fact("Next one", "in "+span(c.Next.Sub(p.Generated)), c.Next.Format("2 January, "+clockFormat+" UTC"))
 	}
 	return facts
 }
@@ -175,12 +171,20 @@ func (p *Page) location(c *PageChannel, l *PageLocation) *html.Node {
 		n.AppendChild(el("p", class("down"), sentence(l.Cause)))
 	}
 	n.AppendChild(l.Days.bars())
-	n.AppendChild(el("div", class("row small"), el("p", l.details(c)), el("p", uptime+" in 90 days")))
+	n.AppendChild(el("div", class("row small"), el("p", p.details(c, l)), el("p", uptime+" in 90 days")))
 	return n
 }
 
+// recent is a time without its day, if that is the day of the page.
+func (p *Page) recent(t time.Time) string {
+	if t.Format(dayFormat) == p.Generated.Format(dayFormat) {
+		return t.Format(clockFormat + " UTC")
+	}
+	return moment(t)
+}
+
 // details is what the last probe has seen.
-func (l *PageLocation) details(c *PageChannel) string {
+func (p *Page) details(c *PageChannel, l *PageLocation) string {
 	var all []string
 	if l.BytesPerSecond > 0 {
 		all = append(all, size(int64(l.BytesPerSecond))+"/s")
@@ -191,7 +195,7 @@ func (l *PageLocation) details(c *PageChannel) string {
 	if l.Version != "" && c.Snapshot != nil && l.Version != c.Snapshot.Version {
 		all = append(all, "has "+l.Version+" as its newest")
 	}
-	return strings.Join(append(all, "checked "+l.Checked.Format(clockFormat)+" UTC"), " · ")
+	return strings.Join(append(all, "checked "+p.recent(l.Checked)), " · ")
 }
 
 // sentence begins with a capital and ends with a full stop.

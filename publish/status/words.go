@@ -21,24 +21,24 @@ func moment(t time.Time) string { return t.UTC().Format(momentFormat) }
 
 // span is a length of time in one or two units.
 func span(d time.Duration) string {
-	d = max(0, d).Round(time.Second)
+	d = max(0, d)
 	minutes := int(d.Round(time.Minute).Minutes())
 	switch {
 	case d < time.Minute:
-		return count(int(d.Seconds()), "second")
+		return fmt.Sprintf("%d s", int(d.Seconds()))
 	case minutes < 60:
-		return count(minutes, "minute")
+		return fmt.Sprintf("%d min", minutes)
 	case minutes < 48*60:
-		return two(count(minutes/60, "hour"), minutes%60, "minute")
+		return two(minutes/60, " h", minutes%60, " min")
 	}
-	return two(count(minutes/60/24, "day"), minutes/60%24, "hour")
+	return two(minutes/60/24, " days", minutes/60%24, " h")
 }
 
-func two(first string, n int, unit string) string {
-	if n == 0 {
-		return first
+func two(n int, unit string, m int, smaller string) string {
+	if m == 0 {
+		return fmt.Sprint(n, unit)
 	}
-	return first + " " + count(n, unit)
+	return fmt.Sprint(n, unit, " ", m, smaller)
 }
 
 func count(n int, what string) string {

@@ -62,9 +62,11 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) error {
 	l := &loop{
 		Agent: a, state: cfg.State, channels: map[string]*channel{}, settled: make(chan settlement),
 		ipfs: newIPFSNode(a.Log), alarms: newAlarming(a.Log, a.Ask),
+		page: newStatusPage(a.Log),
 	}
 	defer l.ipfs.close()
 	defer l.alarms.close()
+	defer l.page.close()
 	if err := l.adopt(cfg); err != nil {
 		return err
 	}
@@ -84,6 +86,7 @@ type loop struct {
 	settled  chan settlement
 	ipfs     *ipfsNode
 	alarms   *alarming
+	page     *beside
 }
 
 // settlement is what a job that has ended changes in the loop.
@@ -216,6 +219,7 @@ func (l *loop) adopt(cfg *config.Agent) error {
 	}
 	l.ipfs.configure(cfg)
 	l.alarms.configure(cfg)
+	l.page.configure(cfg)
 	now := clock()
 	for i := range cfg.Channels {
 		name := cfg.Channels[i].Name
