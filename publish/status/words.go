@@ -50,6 +50,17 @@ func count(n int, what string) string {
 
 func size(n int64) string { return humanize.IBytes(uint64(max(0, n))) }
 
+// decimal is a size as CDNs bill it.
+func decimal(n int64) string { return humanize.Bytes(uint64(max(0, n))) }
+
+// pause is how long a node stood still.
+func pause(seconds float64) string {
+	if seconds < 1 {
+		return fmt.Sprintf("%.0f ms", 1000*seconds)
+	}
+	return fmt.Sprintf("%.1f s", seconds)
+}
+
 func number(n int64) string { return humanize.Comma(n) }
 
 // percent never rounds up to 100, nor down to 0: one failure among thousands is one.
