@@ -16,7 +16,7 @@ func command() *cobra.Command {
 		Use:   "qsyncd",
 		Short: "Publish snapshots of a running node's database",
 	}
-	root.AddCommand(runCommand(), statusCommand(), ipfsCommand(), alarmCommand())
+	root.AddCommand(runCommand(), statusCommand(), reportCommand(), ipfsCommand(), alarmCommand())
 	root.AddCommand(checkConfigCommand(), doctorCommand())
 	root.AddCommand(keysCommand(), publishCommand(), pruneCommand(), exportCommand(), serveCommand(), cookiesCommand(), setupCommand(), guardCommand())
 	return root

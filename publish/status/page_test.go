@@ -144,9 +144,9 @@ func TestPage(t *testing.T) {
 // TestPageUnknown: what nobody has looked at is not said to be up, nor down.
 func TestPageUnknown(t *testing.T) {
 	contains(t, text(t, pageHTML(t, status.NewPage(status.Facts{Publisher: "p", Channels: []status.ChannelFacts{{Name: "demo-files"}}}, evening))),
-		"Nobody has looked yet", "demo-files Not checked Nothing is published yet.")
+		"Not checked yet", "demo-files Not checked Nothing is published yet.")
 	p := status.NewPage(facts(1), evening.Add(3*time.Hour))
-	contains(t, text(t, pageHTML(t, p)), "Nobody has looked yet", "Not checked for 3 h 2 min")
+	contains(t, text(t, pageHTML(t, p)), "Not checked lately", "Not checked for 3 h 2 min")
 	if p.State != status.Unknown {
 		t.Error(p.State)
 	}

@@ -63,8 +63,10 @@ func (p *Page) places() (t tally) {
 // headline is how all of it does, in words.
 func (p *Page) headline() string {
 	switch t := p.places(); {
+	case p.State == Unknown && t.all == 0:
+		return "Not checked yet"
 	case p.State == Unknown:
-		return "Nobody has looked yet"
+		return "Not checked lately"
 	case p.State == Up:
 		return "Everything is up"
 	case p.State == Down:

@@ -66,7 +66,7 @@ func TestReport(t *testing.T) {
 	must(t, err)
 	all := text(t, asHTML)
 	// 7200 probes of the 25 days of November until now, at each location that was there.
-	contains(t, all, "98.99 % up in November 2026", "The objective of 99 % was missed 1 time. The month is not over: this is as of 25 November 2026, 20:30 UTC.",
+	contains(t, all, "98.99 % up in November 2026", "The objective of 99 % was missed in 1 of 3 cases. The month is not over: this is as of 25 November 2026, 20:30 UTC.",
 		"d111111abcdef8.cloudfront.net 97.19 % up, objective missed polkadot-rocksdb-archive",
 		"polkadot-rocksdb-archive https://d111111abcdef8.cloudfront.net 97.19 % missed 7,200 202",
 		"polkadot-rocksdb-archive https://snapshots.example.org 100 % met 7,200 0",

@@ -34,7 +34,7 @@ func (r *Report) headline() string {
 func (r *Report) about() string {
 	about := ""
 	if missed := slices.DeleteFunc(slices.Clone(r.Locations), func(l ReportLocation) bool { return l.Met == nil || *l.Met }); len(missed) > 0 {
-		about = fmt.Sprintf("The objective of %s was missed %s. ", percent(r.Objective), count(len(missed), "time"))
+		about = fmt.Sprintf("The objective of %s was missed in %d of %s. ", percent(r.Objective), len(missed), count(len(r.Locations), "case"))
 	} else if r.uptime() != nil {
 		about = fmt.Sprintf("The objective of %s was met everywhere. ", percent(r.Objective))
 	}

@@ -108,6 +108,22 @@ func (r *Runs) Last(channel string, n int) ([]Run, error) {
 	return runs, err
 }
 
+// Channels returns the names of the channels that there are runs of.
+func (r *Runs) Channels() ([]string, error) {
+	var names []string
+	err := r.view(func(tx *bbolt.Tx) error {
+		all := tx.Bucket(runsBucket)
+		if all == nil {
+			return nil
+		}
+		return all.ForEachBucket(func(name []byte) error {
+			names = append(names, string(name))
+			return nil
+		})
+	})
+	return names, err
+}
+
 // LastPublished returns the newest published run of a channel, if there is one.
 func (r *Runs) LastPublished(channel string) (last Run, ok bool, err error) {
 	err = r.view(func(tx *bbolt.Tx) error {
