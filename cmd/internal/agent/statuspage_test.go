@@ -89,6 +89,7 @@ func TestStatusPage(t *testing.T) {
 		must(t, os.WriteFile(base, nil, 0o644))
 		probe("timeout")
 		time.Sleep(3 * pageInterval)
+		synctest.Wait()
 		must(t, os.Remove(base))
 		must(t, os.Rename(base+".away", base))
 		time.Sleep(pageInterval)
@@ -114,6 +115,7 @@ func TestStatusPage(t *testing.T) {
 		rewrite(t, file, "status_page: false", "")
 		l = begin(t, file).start()
 		time.Sleep(2 * pageInterval)
+		synctest.Wait()
 		if _, err := os.Stat(filepath.Join(base, "status")); err == nil {
 			t.Error("a page is published that nobody wants")
 		}
