@@ -255,17 +255,20 @@ func TestPageJSON(t *testing.T) {
 	}
 }
 
-// TestPageInBrowser has people look at it.
-func TestPageInBrowser(t *testing.T) {
+// TestInBrowser has people look at the page and at the report.
+func TestInBrowser(t *testing.T) {
 	const refused = "dial tcp 10.1.2.3:443: connect: connection refused"
 	trouble := withTrouble(withTrouble(facts(5), 1, refused), 4, refused)
 	trouble.Locations[2].Last.At = evening.Add(-26 * time.Hour)
 	trouble.Incidents = append(trouble.Incidents,
 		incident("polkadot-rocksdb-archive", "https://d111111abcdef8.cloudfront.net", "server answered 503", evening.AddDate(0, 0, -22), 16*time.Hour+45*time.Minute),
 		incident("westend-rocksdb-prune", "s3://qsync-raw", "no such key", evening.AddDate(0, 0, -30), 51*time.Hour))
+	report, err := status.NewReport(reportFacts(), november, evening).HTML()
+	must(t, err)
 	for _, f := range browser.Look(t, map[string][]byte{
 		"status":         pageHTML(t, status.NewPage(facts(2), evening)),
 		"status-trouble": pageHTML(t, status.NewPage(trouble, evening)),
+		"report":         report,
 	}) {
 		t.Error(f)
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/qsync/qsync/publish/status"
-	"github.com/qsync/qsync/scripts/browser"
 )
 
 var november = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
@@ -179,15 +178,6 @@ func TestReportJSON(t *testing.T) {
 	must(t, err)
 	if !bytes.Equal(asJSON, again) {
 		t.Errorf("%s\n%s", asJSON, again)
-	}
-}
-
-func TestReportInBrowser(t *testing.T) {
-	asHTML, err := status.NewReport(reportFacts(), november, evening).HTML()
-	must(t, err)
-	t.Logf("%d bytes", len(asHTML))
-	for _, f := range browser.Look(t, map[string][]byte{"report": asHTML}) {
-		t.Error(f)
 	}
 }
 

@@ -18,9 +18,13 @@ import (
 // Look shows pages in Chromium, at the widths of a phone, a tablet and a desk, light and
 // dark and with JavaScript off, and returns what is wrong with them, like a text that
 // cannot be read on its background or a page that scrolls sideways. Pictures of each are
-// in .cache/screenshots, under the names of the pages.
+// in .cache/screenshots, under the names of the pages. With -short the test is skipped:
+// the race detector would see nothing of a browser.
 func Look(t testing.TB, pages map[string][]byte) (faults []string) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a browser is not Go")
+	}
 	playwright, chromium, node := require.Playwright(t), require.Tool(t, "chromium"), require.Tool(t, "node")
 	here := directory()
 	screenshots := filepath.Join(filepath.Dir(filepath.Dir(here)), ".cache", "screenshots")

@@ -10,7 +10,7 @@ const { chromium } = require(`${directory}/node_modules/playwright-core`)
 
 const widths = [320, 768, 1280]
 const schemes = ["light", "dark"]
-const settled = 250 // milliseconds after which nothing may move any more
+const settled = 300 // milliseconds after which nothing may move any more
 const contrast = 4.5 // of text, whatever its size (WCAG 1.4.3)
 const pictureContrast = 3 // of what a picture shows (WCAG 1.4.11)
 
@@ -142,10 +142,11 @@ async function look(browser, name, url) {
 async function main() {
   const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] })
   try {
-    for (const page of pages) {
+    const looks = pages.map((page) => {
       const [, name, url] = page.match(/^([^=]*)=(.*)$/)
-      for (const fault of await look(browser, name, url)) console.log(fault)
-    }
+      return look(browser, name, url)
+    })
+    for (const faults of await Promise.all(looks)) for (const fault of faults) console.log(fault)
   } finally {
     await browser.close()
   }
