@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -68,14 +69,20 @@ func newStatusPage(log *slog.Logger) *beside {
 				log.Error("what the agent works with is not on record", "error", err)
 			}
 		})
-		for _, t := range cfg.Targets {
-			if !cfg.StatusPage || t.S3 != nil && t.S3.RequesterPays { // where no browser can read
-				continue
-			}
+		for _, t := range pageTargets(cfg) {
 			p := &pagePublishing{cfg: cfg, target: t, log: log.With("target", t.String())}
 			workers.Go(func() { every(ctx, pageInterval, nil, func() { p.look(ctx) }) })
 		}
 	})
+}
+
+// pageTargets are the targets that the page is published on: no browser can read where
+// readers pay.
+func pageTargets(cfg *config.Agent) []config.Target {
+	if !cfg.StatusPage {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(cfg.Targets), func(t config.Target) bool { return t.S3 != nil && t.S3.RequesterPays })
 }
 
 // noteChanges records the version of the program and the configuration.

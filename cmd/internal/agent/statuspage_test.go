@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -128,30 +129,16 @@ func TestStatusPage(t *testing.T) {
 	})
 }
 
-// TestStatusPageSkips what no browser can read.
-func TestStatusPageSkips(t *testing.T) {
-	asked := make(chan string, 100)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked <- r.Method + " " + r.URL.Path
-		http.NotFound(w, r)
-	}))
-	defer server.Close()
-	t.Setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "hunter2hunter2")
-	bucket := func(name string, pays bool) config.Target {
-		return config.Target{S3: &config.S3Target{Bucket: name, Region: "us-east-1", Endpoint: server.URL, RequesterPays: pays}}
-	}
-	b := newStatusPage(slog.New(slog.DiscardHandler))
-	b.configure(&config.Agent{State: t.TempDir(), StatusPage: true, Targets: []config.Target{bucket("raw", true), bucket("cdn", false)}})
-	if got := <-asked; got != "GET /cdn/status/status.json" {
+func TestPageTargets(t *testing.T) {
+	cfg := &config.Agent{StatusPage: true, Targets: []config.Target{
+		{Dir: &config.DirTarget{Path: "/srv/qsync"}}, {S3: &config.S3Target{Bucket: "raw", RequesterPays: true}}, {S3: &config.S3Target{Bucket: "cdn"}},
+	}}
+	if got := fmt.Sprint(pageTargets(cfg)); got != "[/srv/qsync s3://cdn]" || len(cfg.Targets) != 3 {
 		t.Error(got)
 	}
-	b.close()
-	close(asked)
-	for got := range asked {
-		if strings.Contains(got, "raw") {
-			t.Error(got)
-		}
+	cfg.StatusPage = false
+	if got := pageTargets(cfg); len(got) > 0 {
+		t.Error(got)
 	}
 }
 
