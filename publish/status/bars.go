@@ -48,7 +48,7 @@ func (d *Days) bars() *html.Node {
 		}
 	}
 	flush(days)
-	svg := el("svg", class("bars"), attr{"viewBox", fmt.Sprintf("0 0 %d 20", barWidth*days-1)}, attr{"preserveAspectRatio", "none"},
+	svg := el("svg", class("bars"), attr{"height", "32"}, attr{"viewBox", fmt.Sprintf("0 0 %d 20", barWidth*days-1)}, attr{"preserveAspectRatio", "none"},
 		attr{"role", "img"}, attr{"aria-label", d.text()})
 	for _, c := range []string{"none", "up", "partly", "down"} {
 		if paths[c] != nil {

@@ -90,7 +90,7 @@ func (p *Page) header() *html.Node {
 }
 
 func legend(kind, says string) *html.Node {
-	return el("li", el("svg", class("bars"), attr{"viewBox", "0 0 3 20"}, attr{"preserveAspectRatio", "none"}, attr{"aria-hidden", "true"},
+	return el("li", el("svg", class("bars"), attr{"width", "7"}, attr{"height", "17"}, attr{"viewBox", "0 0 3 20"}, attr{"preserveAspectRatio", "none"}, attr{"aria-hidden", "true"},
 		el("path", class(kind), attr{"d", "M0 10h3"})), says)
 }
 

@@ -3,12 +3,17 @@ package status
 import (
 	"net/url"
 	"strings"
+
+	"github.com/qsync/qsync/manifest"
 )
 
 // publicName is a location as everybody may know it: where it is, and not who reads
-// there, how, or by which other address. What is no URL is not named at all: it might
-// be a path of this machine.
+// there, how, or by which other address. What is neither a URL nor a word is not named
+// at all: it might be a path of this machine.
 func publicName(location string) string {
+	if manifest.CheckChannel(location) == nil { // like ipfs
+		return location
+	}
 	u, err := url.Parse(location)
 	if err != nil || u.Host == "" || u.Scheme == "file" {
 		return "a location without a public name"

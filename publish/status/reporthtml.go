@@ -124,7 +124,7 @@ func chart(section *html.Node, title string, values []float64, first time.Time, 
 	}
 	date := func(i int) string { return first.AddDate(0, 0, i).Format("2 January") }
 	caption := fmt.Sprintf("%s: at most %s, on %s", title, say(most), date(at))
-	svg := el("svg", class("chart"), attr{"viewBox", fmt.Sprintf("0 0 %d %d", barWidth*len(values)-1, chartHeight)}, attr{"preserveAspectRatio", "none"},
+	svg := el("svg", class("chart"), attr{"height", "128"}, attr{"viewBox", fmt.Sprintf("0 0 %d %d", barWidth*len(values)-1, chartHeight)}, attr{"preserveAspectRatio", "none"},
 		attr{"role", "img"}, attr{"aria-label", caption})
 	for i, v := range values {
 		if v <= 0 {
