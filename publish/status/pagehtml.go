@@ -84,7 +84,7 @@ func (p *Page) header() *html.Node {
 	return el("header",
 		el("p", p.Publisher),
 		el("h1", mark(p.State), p.headline()),
-		el("p", about+", as of ", moments(p.Generated), "."),
+		el("p", about+", as of ", timeElement(p.Generated), "."),
 		el("ul", class("key small"), attr{"aria-label", "What the bars mean: each is a day"},
 			legend("up", "up all day"), legend("partly", "down for a part of it"), legend("down", "down for most of it"), legend("none", "not checked")))
 }
@@ -99,15 +99,19 @@ func mark(s State) *html.Node {
 	return el("span", class("mark "+string(s)), attr{"aria-hidden", "true"})
 }
 
-// moments is a time that programs can read too.
-func moments(t time.Time) *html.Node {
+// timeElement is a time that programs can read too.
+func timeElement(t time.Time) *html.Node {
 	return el("time", attr{"datetime", t.UTC().Format(time.RFC3339)}, moment(t))
 }
 
 func (p *Page) contents() *html.Node {
 	names := el("ul")
 	for _, c := range p.Channels {
-		names.AppendChild(el("li", el("a", class(string(c.State)), attr{"href", "#" + c.Name}, mark(c.State), c.Name)))
+		about := c.Name
+		if c.State != Up {
+			about += ": " + strings.ToLower(sayState(c.State))
+		}
+		names.AppendChild(el("li", el("a", class(string(c.State)), attr{"href", "#" + c.Name}, mark(c.State), about)))
 	}
 	return el("nav", attr{"aria-label", "Channels"}, names)
 }
