@@ -82,8 +82,9 @@ type ReportFacts struct {
 // NewReport makes the report on the month that begins at from.
 func NewReport(f ReportFacts, from, now time.Time) *Report {
 	now = whole(now)
-	to := from.AddDate(0, 1, 0)
-	days := int(to.Sub(from) / (24 * time.Hour))
+	over := from.AddDate(0, 1, 0)
+	days := int(over.Sub(from) / (24 * time.Hour))
+	to := over
 	if now.Before(to) {
 		to = now
 	}
@@ -96,17 +97,17 @@ func NewReport(f ReportFacts, from, now time.Time) *Report {
 		r.Locations = append(r.Locations, newReportLocation(l, newDays(from, days, l.Days)))
 	}
 	for _, i := range f.Incidents {
-		end := i.End
-		if end.IsZero() || end.After(to) {
-			end = to
+		if !i.Start.Before(over) || !i.End.IsZero() && !i.End.After(from) {
+			continue
 		}
-		start := i.Start
+		start, end := i.Start, i.End
 		if start.Before(from) {
 			start = from
 		}
-		if start.Before(end) {
-			r.Incidents = append(r.Incidents, ReportIncident{i, int64(end.Sub(start).Seconds())})
+		if end.IsZero() || end.After(to) {
+			end = to
 		}
+		r.Incidents = append(r.Incidents, ReportIncident{i, int64(max(0, end.Sub(start)).Seconds())})
 	}
 	slices.SortStableFunc(r.Incidents, func(a, b ReportIncident) int { return a.Start.Compare(b.Start) })
 	changes := slices.Clone(f.Changes)
@@ -124,7 +125,11 @@ func NewReport(f ReportFacts, from, now time.Time) *Report {
 	return r
 }
 
-func (r *Report) during(t time.Time) bool { return !t.Before(r.From) && t.Before(r.To) }
+// during reports whether a time lies in the month. To is in whole seconds, and nothing
+// on record is younger than the report.
+func (r *Report) during(t time.Time) bool {
+	return !t.Before(r.From) && t.Before(r.From.AddDate(0, 1, 0))
+}
 
 func newReportLocation(l Location, days Days) ReportLocation {
 	location := ReportLocation{Channel: l.Last.Channel, Location: l.Last.Location, Days: days, Uptime: days.uptime()}

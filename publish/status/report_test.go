@@ -140,6 +140,19 @@ None that the agent has noticed.
 	contains(t, string(asJSON), `{"format":1,"publisher":"p","from":"2026-11-01T00:00:00Z","to":"2026-12-01T00:00:00Z"`, `"locations":[],"incidents":[],"volumes":[]`)
 }
 
+// TestReportOfNow: what began in the second in which the report is made is in it.
+func TestReportOfNow(t *testing.T) {
+	f := reportFacts()
+	now := evening.Add(900 * time.Millisecond)
+	f.Runs["polkadot-paritydb-prune"] = []status.Run{{Start: now.Add(-time.Millisecond), Outcome: status.Published}}
+	f.Incidents = []status.Incident{{Channel: "a", Location: "b", Start: now.Add(-time.Millisecond)}}
+	f.Changes = []status.Change{{At: now.Add(-time.Millisecond), What: status.ChangeAgent, To: "now"}}
+	r := status.NewReport(f, november, now)
+	if len(r.Incidents) != 1 || r.Incidents[0].Seconds != 0 || r.Channels[1].Outcomes[status.Published] != 1 || r.Changes[len(r.Changes)-1].To != "now" {
+		t.Errorf("%+v\n%+v\n%+v", r.Incidents, r.Channels[1], r.Changes)
+	}
+}
+
 // TestReportOfManyRuns: a month whose first runs are on record no more says so.
 func TestReportOfManyRuns(t *testing.T) {
 	f := status.ReportFacts{Channels: []string{"a"}, Runs: map[string][]status.Run{}}
