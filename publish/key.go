@@ -42,6 +42,9 @@ func ContentType(key string) string {
 	if _, _, ofVersion := parseFileKey(key); ofVersion && path.Ext(key) != ".txt" {
 		return "application/octet-stream"
 	}
+	if key == StatusPageKey {
+		return "text/html; charset=utf-8"
+	}
 	switch path.Ext(key) {
 	case ".json":
 		return "application/json"

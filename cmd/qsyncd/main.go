@@ -16,7 +16,7 @@ func command() *cobra.Command {
 		Use:   "qsyncd",
 		Short: "Publish snapshots of a running node's database",
 	}
-	root.AddCommand(runCommand(), statusCommand(), ipfsCommand(), alarmCommand(), probeCommand())
+	root.AddCommand(runCommand(), statusCommand(), reportCommand(), ipfsCommand(), alarmCommand(), probeCommand())
 	root.AddCommand(checkConfigCommand(), doctorCommand())
 	root.AddCommand(keysCommand(), publishCommand(), pruneCommand(), scrubCommand(), exportCommand(), serveCommand(), cookiesCommand(), setupCommand(), guardCommand())
 	return root

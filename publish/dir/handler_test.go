@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/qsync/qsync/manifest"
+	"github.com/qsync/qsync/publish"
 	"github.com/qsync/qsync/publish/dir"
 )
 
@@ -36,7 +37,7 @@ func newSite(t *testing.T) *site {
 			t.Fatal(err)
 		}
 	}
-	for _, key := range []string{"catalog", "keys", "some-channel/head"} {
+	for _, key := range []string{"catalog", "keys", "some-channel/head", publish.StatusPageKey, publish.StatusKey, "some-channel/x.html"} {
 		if err := target.Swap(t.Context(), key, "", []byte("text of "+key)); err != nil {
 			t.Fatal(err)
 		}
@@ -96,6 +97,9 @@ func TestHandlerHeaders(t *testing.T) {
 		{"catalog", shortly, "text/plain; charset=utf-8", "text of catalog"},
 		{"keys", shortly, "text/plain; charset=utf-8", "text of keys"},
 		{"some-channel/head", shortly, "text/plain; charset=utf-8", "text of some-channel/head"},
+		{"status/index.html", shortly, "text/html; charset=utf-8", "text of status/index.html"},
+		{"status/status.json", shortly, "application/json", "text of status/status.json"},
+		{"some-channel/x.html", shortly, "text/plain; charset=utf-8", "text of some-channel/x.html"},
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodHead} {
 			answer, body := s.do(t, method, c.key)

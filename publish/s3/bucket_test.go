@@ -54,9 +54,14 @@ func TestHeaders(t *testing.T) {
 	if err := target.Swap(t.Context(), headKey, "", []byte("head")); err != nil {
 		t.Fatal(err)
 	}
+	for range 2 { // in the place of what was there, too
+		if err := publish.Replace(t.Context(), target, publish.StatusPageKey, []byte("<!DOCTYPE html>")); err != nil {
+			t.Fatal(err)
+		}
+	}
 	type headers struct{ contentType, cacheControl string }
 	got := map[string]headers{}
-	for _, name := range []string{key, "manifests/x.json", headKey} {
+	for _, name := range []string{key, "manifests/x.json", headKey, publish.StatusPageKey} {
 		info, err := client(t, server).StatObject(t.Context(), server.Bucket, name, minio.StatObjectOptions{Checksum: true})
 		if err != nil {
 			t.Fatal(err)
@@ -70,6 +75,8 @@ func TestHeaders(t *testing.T) {
 		key:                {"application/zstd", "public, max-age=31536000, immutable"},
 		"manifests/x.json": {"application/json", "public, max-age=31536000, immutable"},
 		headKey:            {"text/plain; charset=utf-8", "public, max-age=30"},
+
+		publish.StatusPageKey: {"text/html; charset=utf-8", "public, max-age=30"},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(headers{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

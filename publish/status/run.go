@@ -48,6 +48,7 @@ type Run struct {
 	ReusedBytes   int64   `json:"reused_bytes,omitempty"` // stored bytes that were on the targets already
 	PauseSeconds  float64 `json:"pause_seconds,omitempty"`
 	Fork          string  `json:"fork,omitempty"` // how the view was frozen, and why so
+	Node          string  `json:"node,omitempty"` // what its node was, with its version
 }
 
 // Took is how long the run lasted, 0 if that is not known.

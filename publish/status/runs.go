@@ -1,9 +1,10 @@
-// Package status keeps what an agent has done, for those who look after it.
+// Package status keeps what an agent has done and seen, and tells it: by a [Page] to
+// everybody, and by a [Report] on a month to those who look after it.
 //
 // Every run is recorded before it touches anything and again when it has ended,
-// in one small database file. The file is opened for each operation and locked only
-// for as long as that takes: one process writes while others read, and a record is
-// durable when the call returns.
+// in one small database file; probes and changes have files of their own. A file is
+// opened for each operation and locked only for as long as that takes: one process
+// writes while others read, and a record is durable when the call returns.
 package status
 
 import (
@@ -111,6 +112,22 @@ func (r *Runs) Last(channel string, n int) ([]Run, error) {
 		return nil
 	})
 	return runs, err
+}
+
+// Channels returns the names of the channels that there are runs of.
+func (r *Runs) Channels() ([]string, error) {
+	var names []string
+	err := r.view(func(tx *bbolt.Tx) error {
+		all := tx.Bucket(runsBucket)
+		if all == nil {
+			return nil
+		}
+		return all.ForEachBucket(func(name []byte) error {
+			names = append(names, string(name))
+			return nil
+		})
+	})
+	return names, err
 }
 
 // LastPublished returns the newest published run of a channel, if there is one.

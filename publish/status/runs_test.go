@@ -73,6 +73,9 @@ func TestRuns(t *testing.T) {
 	if got := last(t, runs, "other-files", 5); !cmp.Equal(got, []status.Run{other}) || other.ID <= a.ID || other.ID >= b.ID {
 		t.Errorf("%+v", got)
 	}
+	if got, err := runs.Channels(); err != nil || !cmp.Equal(got, []string{channel, "other-files"}) {
+		t.Errorf("%q, %v", got, err)
+	}
 	if got, ok, err := runs.LastPublished(channel); err != nil || !ok || !cmp.Equal(got, a) {
 		t.Errorf("%+v, %t, %v", got, ok, err)
 	}

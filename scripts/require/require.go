@@ -111,6 +111,16 @@ func CFNLint(t testing.TB) string {
 	return path
 }
 
+// Playwright returns the directory that scripts/browser/install makes.
+func Playwright(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(repository(), ".cache", "playwright-core-1.65.1")
+	if _, err := os.Stat(path); err != nil {
+		missing(t, "playwright-core is not installed: run scripts/browser/install (it needs node and npm)")
+	}
+	return path
+}
+
 // PebbleNode builds scripts/testnode and returns the program's path. The build
 // is cached by the go command; it needs nothing that the test itself does not.
 func PebbleNode(t testing.TB) string {

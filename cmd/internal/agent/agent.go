@@ -102,7 +102,7 @@ func (l *loop) startBeside() {
 	l.web = newWeb(l.Log, &standing{pulse: l.pulse, lookout: l.lookout, ipfs: l.ipfs, version: l.Version})
 	l.beside = []*beside{
 		l.ipfs.beside, l.alarms.beside, l.lookout.beside, l.web.beside,
-		newProbing(l.Log, l.alarms.probed).beside, newScrubbing(l.Log, l.lookout.look).beside,
+		newProbing(l.Log, l.alarms.probed).beside, newScrubbing(l.Log, l.lookout.look).beside, newStatusPage(l.Log),
 	}
 }
 

@@ -232,15 +232,9 @@ func (c *Channel) lookAtRuns(a *config.Agent, conf *config.Channel, alive bool) 
 	if conf.Schedule == "" {
 		return nil
 	}
-	schedule, err := ParseSchedule(conf.Schedule, a.TimeZone)
-	if err != nil {
+	if c.NextRun, err = nextRun(a, conf, runs, now); err != nil {
 		return err
 	}
-	s := &slots{schedule: schedule}
-	if _, err := s.recall(runs, c.Name, now); err != nil {
-		return err
-	}
-	_, c.NextRun = s.next(now)
 	running := len(last) > 0 && last[0].Outcome == status.Running
 	switch {
 	case !alive:
@@ -249,6 +243,20 @@ func (c *Channel) lookAtRuns(a *config.Agent, conf *config.Channel, alive bool) 
 		c.problem("the run of %s is overdue", c.NextRun.Format(time.DateTime))
 	}
 	return nil
+}
+
+// nextRun is when the next run of a channel with a schedule begins, or was to begin.
+func nextRun(a *config.Agent, c *config.Channel, runs *status.Runs, now time.Time) (time.Time, error) {
+	schedule, err := ParseSchedule(c.Schedule, a.TimeZone)
+	if err != nil {
+		return time.Time{}, err
+	}
+	s := &slots{schedule: schedule}
+	if _, err := s.recall(runs, c.Name, now); err != nil {
+		return time.Time{}, err
+	}
+	_, at := s.next(now)
+	return at, nil
 }
 
 func (c *Channel) lookAtHead(ctx context.Context, a *config.Agent) {

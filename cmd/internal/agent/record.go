@@ -44,6 +44,9 @@ func (p *Publication) end(ctx context.Context, done *Published, err error) error
 	if p.block != nil {
 		r.Height, r.Hash = p.block.Number, p.block.Hash
 	}
+	if p.node != nil {
+		r.Node = p.node.Implementation + " " + p.node.Version
+	}
 	if done != nil {
 		r.Version, r.Sequence, r.Fork, r.PauseSeconds = done.Version, done.Sequence, done.Fork, done.Pause.Seconds()
 		r.RawBytes, r.ReadBytes, r.ReusedBytes = done.RawBytes, done.ReadBytes, done.ReusedBytes

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -20,6 +21,7 @@ type web struct {
 	*beside
 	log      *slog.Logger
 	standing *standing
+	page     atomic.Pointer[http.Handler] // of the newest configuration; the server starts with it
 }
 
 // Times after which a client that does not do its part is dropped, and how long
@@ -50,12 +52,8 @@ func (w *web) handler() http.Handler {
 	mux.Handle("GET /metrics", w.standing.metrics())
 	mux.HandleFunc("GET /healthz", verdict(w.standing.unhealthy))
 	mux.HandleFunc("GET /readyz", verdict(w.standing.unready))
-	mux.HandleFunc("GET /{$}", index) // the place of a page for people
+	mux.HandleFunc("GET /", func(rw http.ResponseWriter, r *http.Request) { (*w.page.Load()).ServeHTTP(rw, r) })
 	return mux
-}
-
-func index(w http.ResponseWriter, _ *http.Request) {
-	plain(w, http.StatusOK, "qsyncd: /metrics /healthz /readyz")
 }
 
 // verdict answers ok, or why not.
@@ -89,6 +87,8 @@ func (w *web) run(ctx context.Context, b *beside) {
 		case <-ctx.Done():
 			return
 		case cfg := <-b.wanted:
+			page := StatusHandler(cfg, w.log)
+			w.page.Store(&page)
 			if cfg.Listen != at {
 				now.end()
 				now, at = nil, cfg.Listen

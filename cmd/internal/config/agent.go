@@ -67,6 +67,14 @@ type Agent struct {
 	// Scrub says how what was published is looked after; off is not at all.
 	Scrub Scrub `yaml:"scrub"`
 
+	// StatusPage says whether the agent publishes how it does beside the snapshots, at
+	// status/index.html, for everybody to see. Of several agents with the same
+	// targets one should. Default: true.
+	StatusPage bool `yaml:"status_page"`
+
+	// Digest is the SHA-256 of the file, in hex.
+	Digest string `yaml:"-"`
+
 	// Channels are the streams of snapshots. The first channel of a chain to
 	// be published is what the name of the chain stands for.
 	Channels []Channel `yaml:"channels"`
@@ -390,11 +398,12 @@ const (
 
 // LoadAgent reads and checks the configuration of qsyncd.
 func LoadAgent(file string) (*Agent, error) {
-	a := &Agent{}
+	a := &Agent{StatusPage: true}
 	d, err := load(file, a)
 	if err != nil {
 		return nil, err
 	}
+	a.Digest = d.sum
 	dir, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
 		return nil, err

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,6 +101,7 @@ func TestAgentOfTheDocumentation(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Agent{
+		StatusPage: true, Digest: fmt.Sprintf("%x", sha256.Sum256([]byte(agentYAML))),
 		Publisher: "snapshots.example.org", Key: "/etc/qsync/snapshots.example.org.key", State: "/var/lib/qsync",
 		TimeZone: "UTC", HeadTTL: Duration(7 * 24 * time.Hour), Grace: Duration(72 * time.Hour),
 		Probe:   Probe{Interval: Duration(5 * time.Minute), Sample: 16 << 20},

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +36,7 @@ func (e *Error) Hint() string { return e.Help }
 // document is a parsed file that still knows the line of each key.
 type document struct {
 	file  string
+	sum   string // SHA-256 of the file, in hex
 	root  *yaml.Node
 	lines map[string]int // by key as in [Error.Key]
 }
@@ -48,7 +51,8 @@ func load(file string, v any) (*document, error) {
 	}
 	defer f.Close()
 	d := &document{file: file, root: &yaml.Node{}, lines: map[string]int{"": 1}}
-	dec := yaml.NewDecoder(f)
+	sum := sha256.New()
+	dec := yaml.NewDecoder(io.TeeReader(f, sum))
 	switch err := dec.Decode(d.root); {
 	case errors.Is(err, io.EOF):
 		return nil, d.fault("", "", "the file is empty")
@@ -58,6 +62,7 @@ func load(file string, v any) (*document, error) {
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, d.fault("", "", "there is a second document behind the first")
 	}
+	d.sum = hex.EncodeToString(sum.Sum(nil))
 	if err := d.check(d.root.Content[0], reflect.TypeOf(v).Elem(), ""); err != nil {
 		return nil, err
 	}
