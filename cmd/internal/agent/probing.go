@@ -225,7 +225,7 @@ func newReader(ctx context.Context, a *config.Agent, channel, marks string) (r *
 	defer cancel()
 	head, err := standingHead(ctx, publisher, channel)
 	if err != nil {
-		return r, true, nil //nolint:nilerr // see above
+		return r, true, nil // see above
 	}
 	if head == nil {
 		return r, false, nil
