@@ -39,7 +39,8 @@ const (
 	maxProbePatience = 10 * time.Second
 	// samplesAhead is how many probes go by before an index is read again.
 	samplesAhead = 32
-	// gatewayStart is how long the node of IPFS may take to start, with all that it has.
+	// gatewayStart is how long the node of IPFS may take to start with all that it has, or
+	// to make known what is the first of a channel.
 	gatewayStart = 5 * time.Minute
 )
 
@@ -96,7 +97,7 @@ type visits struct {
 	record *status.Probes
 	site   *site
 	room   *semaphore.Weighted
-	began  time.Time
+	began  time.Time // when there was something to probe
 	log    *slog.Logger
 	noted  func()
 
@@ -110,7 +111,7 @@ type visits struct {
 func newVisits(cfg *config.Agent, channel string, log *slog.Logger) (all []*visits) {
 	for _, place := range places(cfg, channel) {
 		all = append(all, &visits{
-			config: cfg, place: place, site: newSite(), record: status.ProbesIn(cfg.State), began: time.Now(),
+			config: cfg, place: place, site: newSite(), record: status.ProbesIn(cfg.State),
 			log: log.With("channel", channel, "location", place.Location),
 		})
 	}
@@ -152,6 +153,9 @@ func (v *visits) look(ctx context.Context) error {
 		if known, err := v.wasSeen(); err != nil || !known {
 			return err // its first run is to come
 		}
+	}
+	if v.began.IsZero() {
+		v.began = time.Now()
 	}
 	if v.known && !bytes.Equal(v.keys, reader.Keys) {
 		v.keysSince = time.Now()
@@ -225,7 +229,7 @@ func newReader(ctx context.Context, a *config.Agent, channel, marks string) (r *
 	defer cancel()
 	head, err := standingHead(ctx, publisher, channel)
 	if err != nil {
-		return r, true, nil //nolint:nilerr // see above
+		return r, true, nil // see above
 	}
 	if head == nil {
 		return r, false, nil

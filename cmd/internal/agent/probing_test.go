@@ -270,6 +270,20 @@ func TestProbe(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a location behind", func(t *testing.T) {
+		// Nobody has seen the newer head there: it is known from the first target.
+		must(t, os.RemoveAll(filepath.Join(cfg.State, "probe")))
+		must(t, os.WriteFile(filepath.Join(p.dir, "raw", demo, "head"), p.read("old"), 0o644))
+		reader, published, err := newReader(t.Context(), cfg, demo, filepath.Join(cfg.State, "probe"))
+		if err != nil || !published {
+			t.Fatal(published, err)
+		}
+		p.forgetTime()
+		seen, err := reader.Probe(t.Context(), places(cfg, demo)[1])
+		if err != nil || !strings.Contains(seen.Error, "head demo-files from "+files.url) || !strings.Contains(seen.Error, "sequence 1 is older than 2") {
+			t.Errorf("%+v, %v", seen, err)
+		}
+	})
 }
 
 // newest is the version that is published.

@@ -97,8 +97,9 @@ func TestDrawSpans(t *testing.T) {
 	}
 }
 
-// TestDrawMemory reads large indexes at once.
-func TestDrawMemory(t *testing.T) {
+// putLargeIndex makes a large index in a directory, and its manifest.
+func putLargeIndex(t *testing.T, dir string) *manifest.Manifest {
+	t.Helper()
 	chunks := []int{200_000} // a file of 200 GB, beside others
 	for range 2000 {
 		chunks = append(chunks, 64)
@@ -106,15 +107,18 @@ func TestDrawMemory(t *testing.T) {
 	x := newIndex(chunks...)
 	object, rawSize, err := x.Marshal()
 	must(t, err)
-	ref := manifest.Ref{Digest: manifest.Sum(object), Size: int64(len(object)), RawSize: rawSize}
 	m := &manifest.Manifest{}
-	m.Describe(x, ref)
-	dir := t.TempDir()
-	file := filepath.Join(dir, manifest.IndexKey(ref.Digest))
+	m.Describe(x, manifest.Ref{Digest: manifest.Sum(object), Size: int64(len(object)), RawSize: rawSize})
+	file := filepath.Join(dir, manifest.IndexKey(m.Index.Digest))
 	must(t, os.MkdirAll(filepath.Dir(file), 0o755))
 	must(t, os.WriteFile(file, object, 0o644))
-	x, object = nil, nil //nolint:ineffassign // they are not to be counted
+	return m
+}
 
+// TestDrawMemory reads large indexes at once.
+func TestDrawMemory(t *testing.T) {
+	dir := t.TempDir()
+	m := putLargeIndex(t, dir)
 	from, err := source.Open(dir)
 	must(t, err)
 	defer debug.SetGCPercent(debug.SetGCPercent(20))
@@ -154,6 +158,6 @@ func TestDrawMemory(t *testing.T) {
 	if used := int64(peak) - int64(before); used > most {
 		t.Errorf("%d MiB are in use, want at most %d", used>>20, most>>20)
 	} else {
-		t.Logf("%d MiB for an index of %d MiB", used>>20, rawSize>>20)
+		t.Logf("%d MiB for an index of %d MiB", used>>20, m.Index.RawSize>>20)
 	}
 }
