@@ -74,12 +74,26 @@ type Ref struct {
 type Location struct {
 	Type string `json:"type"`
 	URL  string `json:"url"`
+	Use  Use    `json:"use,omitempty"`
 }
+
+// Use is how the publisher asks that a place is used for the files of a snapshot. The
+// signed texts, manifests and the index may be read there in any case. The zero value
+// is as any other place.
+type Use string
+
+// The other uses.
+const (
+	UseLast  Use = "last"  // for what no other place has
+	UseNever Use = "never" // not at all
+)
 
 // IPFS has the roots of the two trees of a snapshot.
 type IPFS struct {
 	Raw  string `json:"raw"`  // CID of the database directory
 	Zstd string `json:"zstd"` // CID of the tree of index and segments
+	// Use is UseNever if nobody is to be looked for who has them.
+	Use Use `json:"use,omitempty"`
 }
 
 // Describe sets what follows from the index: the counts and sizes, and the
