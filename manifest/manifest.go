@@ -69,25 +69,6 @@ type Ref struct {
 	RawSize int64  `json:"raw_size"` // bytes of its lines
 }
 
-// Location is a place, beside the one that the manifest came from, that holds
-// the snapshot.
-type Location struct {
-	Type string `json:"type"`
-	URL  string `json:"url"`
-	Use  Use    `json:"use,omitempty"`
-}
-
-// Use is how the publisher asks that a place is used for the files of a snapshot. The
-// signed texts, manifests and the index may be read there in any case. The zero value
-// is as any other place.
-type Use string
-
-// The other uses.
-const (
-	UseLast  Use = "last"  // for what no other place has
-	UseNever Use = "never" // not at all
-)
-
 // IPFS has the roots of the two trees of a snapshot.
 type IPFS struct {
 	Raw  string `json:"raw"`  // CID of the database directory

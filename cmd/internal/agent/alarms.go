@@ -70,10 +70,12 @@ type alarming struct {
 	log  *slog.Logger
 	ask  askNode
 	beat atomic.Int64 // when the loop was last known to live, in seconds since 1970
+	// limits tells the loop that a quota may have reached its limit.
+	limits chan struct{}
 }
 
 func newAlarming(log *slog.Logger, ask askNode) *alarming {
-	a := &alarming{log: log, ask: ask}
+	a := &alarming{log: log, ask: ask, limits: make(chan struct{}, 1)}
 	a.alive()
 	a.beside = newWorkers(a.start)
 	return a
@@ -101,6 +103,7 @@ func (a *alarming) start(ctx context.Context, b *beside, cfg *config.Agent, work
 // meter looks at a quota from time to time.
 func (a *alarming) meter(ctx context.Context, cfg *config.Agent, q *config.Quota, posted chan<- struct{}) {
 	log, outbox := a.log.With("quota", q.Name()), alarm.In(cfg.State)
+	reached := false
 	every(ctx, time.Duration(q.Interval), nil, func() {
 		m, err := NewMeter(cfg, q)
 		var month *quota.Month
@@ -115,6 +118,11 @@ func (a *alarming) meter(ctx context.Context, cfg *config.Agent, q *config.Quota
 		} else {
 			log.Debug("the quota was looked at", "bytes", month.Bytes, "projected_bytes", month.Project)
 			tell(posted)
+			if now := q.Limit > 0 && month.Reached(int64(q.Limit)); now != reached {
+				reached = now
+				tell(a.limits)
+				a.look()
+			}
 		}
 		if err := quota.Noted(outbox, q.Name(), clock(), err); err != nil {
 			log.Error("what was found out about the quota is not on record", "error", err)

@@ -21,9 +21,10 @@ const (
 	headExpires       = "head"
 	targetUnreachable = "target"
 	diskLow           = "disk"
+	overLimit         = "limit"
 )
 
-var conditionKinds = []string{runFailed, nodeUnhealthy, headExpires, targetUnreachable, diskLow}
+var conditionKinds = []string{runFailed, nodeUnhealthy, headExpires, targetUnreachable, diskLow, overLimit}
 
 const (
 	// watchInterval is how often is looked for what is wrong.
@@ -78,6 +79,7 @@ func conditions(ctx context.Context, cfg *config.Agent, ask askNode) ([]alarm.Co
 		all = append(all, channelConditions(cfg, c, clock())...)
 	}
 	all = append(all, targetConditions(ctx, cfg)...)
+	all = append(all, limitConditions(overview.Quota)...)
 	return append(all, diskConditions(overview.Disks)...), nil
 }
 
