@@ -158,7 +158,7 @@ func (s *snapshot) findLayouts(ctx context.Context, log *slog.Logger) error {
 		return ctx.Err()
 	}
 	if !slices.Contains(unpaid, nil) {
-		return worst(unpaid)
+		return errors.Join(unpaid...)
 	}
 	return s.leaveOut(failed, log)
 }

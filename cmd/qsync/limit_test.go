@@ -350,6 +350,7 @@ func TestLimit(t *testing.T) {
 		t.Errorf("%d versions", len(all))
 	}
 	l.await(manifest.UseLast, "")
+	check(t, l.agent.Process.Signal(syscall.SIGHUP)) // else its node looks at it after a minute
 	if said, data := l.find("second"); data != 0 {
 		t.Errorf("%d bytes of data came from the distribution: %s", data, said)
 	}

@@ -107,6 +107,7 @@ func (p *places) lookFurther(ctx context.Context, m *manifest.Manifest, c *fetch
 		c.Sources, found = append(c.Sources, s), found+1
 	}
 	if p.allowed(kindIPFS) && (!restricted || m.IPFS != nil && m.IPFS.Use != manifest.UseNever) {
+		p.out.Log().Info("looking for those who have it on IPFS")
 		peers, err := p.publisher.swarm.providers(ctx, m)
 		if err != nil && (ctx.Err() != nil || !restricted) {
 			return fmt.Errorf("look for sources: %w", err)

@@ -117,7 +117,7 @@ type Quota struct {
 	//	prefer-ipfs          the data comes from IPFS and from whatever other place there
 	//	                     is; the distribution is for what nobody else has
 	//	stop-cdn             no data comes from the distribution, but from whatever other
-	//	                     place there is
+	//	                     place there is; without one nobody can fetch
 	//	requester-pays-only  no data comes from anywhere but from buckets whose readers
 	//	                     pay; nor is anybody looked for on IPFS
 	//
