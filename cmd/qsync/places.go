@@ -68,7 +68,9 @@ func (p *places) choose(ctx context.Context, m *manifest.Manifest) (*fetcher.Pla
 		}
 	}
 	for _, a := range p.asked {
-		p.out.Log().Warn(a)
+		if !p.out.JSON { // the plan has it too
+			p.out.Say("%s", a)
+		}
 	}
 	if !free {
 		if err := p.lookFurther(ctx, m, c); err != nil {

@@ -82,9 +82,9 @@ func (s *Stage) wantUse(want manifest.Use) {
 	}
 }
 
-// UsesFaults: whatever fails when the live versions get other manifests, the heads name
-// what can be restored, and so do those before, for the grace period. The next attempt
-// ends it.
+// UsesFaults has every operation fail when the live versions get other manifests: the
+// heads name what can be restored, and so do those before, for the grace period. The next
+// attempt ends it.
 func UsesFaults(t *testing.T, newStage func(t *testing.T) *Stage) {
 	faults(t, func(ctx context.Context, t *testing.T, f *Fault) {
 		s, before := usesStage(t, newStage, 1)
