@@ -118,11 +118,12 @@ func (a *alarming) meter(ctx context.Context, cfg *config.Agent, q *config.Quota
 		} else {
 			log.Debug("the quota was looked at", "bytes", month.Bytes, "projected_bytes", month.Project)
 			tell(posted)
-			if now := q.Limit > 0 && month.Reached(int64(q.Limit)); now != reached {
-				reached = now
-				tell(a.limits)
-				a.look()
-			}
+		}
+		// A month ends, whether its source answers or not.
+		if now, err := limitReached(cfg, q, clock()); err == nil && now != reached {
+			reached = now
+			tell(a.limits)
+			a.look()
 		}
 		if err := quota.Noted(outbox, q.Name(), clock(), err); err != nil {
 			log.Error("what was found out about the quota is not on record", "error", err)

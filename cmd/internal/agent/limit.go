@@ -144,9 +144,8 @@ func usesOf(a *config.Agent) func(*manifest.Manifest) error {
 	}
 }
 
-// limitInterval is how often is looked whether a month has ended. That a limit is reached
-// is told by who watches the quota.
-const limitInterval = time.Minute
+// limitRetry is the longest time between attempts to sign what a limit asks for.
+const limitRetry = time.Minute
 
 // lookAtLimits has all channels looked at next.
 func (l *loop) lookAtLimits(now time.Time) {
@@ -155,7 +154,8 @@ func (l *loop) lookAtLimits(now time.Time) {
 	}
 }
 
-// limiting has the manifests of a channel say what they are to say.
+// limiting has the manifests of a channel say what they are to say: at the start, and
+// when whoever watches a quota says that it is over its limit, or no more.
 func (l *loop) limiting(c *channel) job {
 	cfg, name := c.agent, c.name
 	return func(ctx context.Context, p *progress) func(time.Time) {
@@ -166,7 +166,7 @@ func (l *loop) limiting(c *channel) job {
 		return func(now time.Time) {
 			switch {
 			case err == nil:
-				c.limit = attempts{at: now.Add(limitInterval)}
+				c.limit = attempts{at: now.Add(renewalInterval(cfg))}
 				return
 			case ctx.Err() != nil:
 			case errors.Is(err, publish.ErrInUse):
@@ -174,7 +174,7 @@ func (l *loop) limiting(c *channel) job {
 			default:
 				l.Log.Error("what the limit of a quota asks for is not signed", append([]any{"channel", name}, because(err)...)...)
 			}
-			c.limit.failed(now, limitInterval)
+			c.limit.failed(now, limitRetry)
 		}
 	}
 }
