@@ -18,7 +18,9 @@ func TestUses(t *testing.T) {
 				return targettest.NewStage(t, first, newSecond(t))
 			}
 			targettest.Uses(t, newStage)
-			t.Run("Faults", func(t *testing.T) { targettest.UsesFaults(t, newStage) })
+			if name == "files" { // which has a target of segments too
+				t.Run("Faults", func(t *testing.T) { targettest.UsesFaults(t, newStage) })
+			}
 		})
 	}
 }
