@@ -129,8 +129,7 @@ func TestKilledAroundTheSwap(t *testing.T) {
 	p.publish("20261121-040002", first)
 	second := sampleFiles()
 	second["full/000003.sst"] = random(9, 2*mib)
-	p.publish("20261122-040003", second)
-	digest := p.live[0].Manifest
+	digest := p.publish("20261122-040003", second).Index.Digest
 
 	for _, swapped := range []bool{false, true} {
 		for _, vanished := range []bool{false, true} {

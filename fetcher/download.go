@@ -61,6 +61,9 @@ func (r *restore) fetch(ctx context.Context, wanted func(path string) bool) erro
 		d.limit = rate.NewLimiter(rate.Limit(r.opts.RateLimit), manifest.MaxFrameSize)
 	}
 	for i, s := range r.sources {
+		if r.last[s] {
+			d.queue.last |= 1 << i
+		}
 		d.lanes = append(d.lanes, &lane{source: s, layout: r.layouts[i], number: i})
 	}
 	r.progress.download.Store(d)

@@ -13,7 +13,7 @@ import (
 	"github.com/qsync/qsync/manifest"
 )
 
-// The journal is a line that names the manifest, then records of 16 bytes:
+// The journal is a line that names the index, then records of 16 bytes:
 // kind, first chunk, number of chunks, CRC-32C of the twelve bytes before, all
 // little-endian. Chunks are numbered through the whole index. A record is
 // appended after the bytes it speaks of have been written, so that a killed
@@ -39,8 +39,8 @@ type journal struct {
 	file *os.File
 }
 
-func journalHeader(manifest manifest.Digest, inPlace bool) string {
-	return fmt.Sprintf("%s %s in-place=%t\n", journalFormat, manifest, inPlace)
+func journalHeader(snapshot manifest.Digest, inPlace bool) string {
+	return fmt.Sprintf("%s %s in-place=%t\n", journalFormat, snapshot, inPlace)
 }
 
 // createJournal replaces the journal of a work directory, durably and at once, by
@@ -83,7 +83,7 @@ func (j *journal) mark(kind markKind, first, count int64) error {
 
 func (j *journal) close() error { return j.file.Close() }
 
-// errJournalForeign says that the journal is of another manifest or another kind of restore.
+// errJournalForeign says that the journal is of another snapshot or another kind of restore.
 var errJournalForeign = errors.New("journal is of another restore")
 
 // readJournal gives each whole record to apply and stops at the first that is

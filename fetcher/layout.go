@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -127,6 +128,7 @@ func (s *snapshot) findLayouts(ctx context.Context, log *slog.Logger) error {
 	byChunk := &chunks{*byFile}
 	s.layouts = make([]layout, len(s.sources))
 	failed := make([]error, len(s.sources))
+	unpaid := make([]error, len(s.sources)) // they would not say before somebody pays
 	var group errgroup.Group
 	group.SetLimit(probesAtOnce)
 	for i, source := range s.sources {
@@ -140,7 +142,10 @@ func (s *snapshot) findLayouts(ctx context.Context, log *slog.Logger) error {
 				return nil
 			}
 			var why error
-			if why, failed[i] = lacksFiles(ctx, source, s.manifest); why != nil {
+			if why, failed[i] = lacksFiles(ctx, source, s.manifest); errors.Is(why, ErrConsent) {
+				unpaid[i] = why
+			}
+			if why != nil {
 				log.Debug("source has no raw files", "source", source.String(), "err", why)
 			} else {
 				s.layouts[i] = byFile
@@ -151,6 +156,9 @@ func (s *snapshot) findLayouts(ctx context.Context, log *slog.Logger) error {
 	_ = group.Wait() // none of them fails
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if !slices.Contains(unpaid, nil) {
+		return errors.Join(unpaid...)
 	}
 	return s.leaveOut(failed, log)
 }

@@ -30,6 +30,7 @@ type Plan struct {
 	ReplaceBytes int64  `json:"replaced_bytes"`       // of the directory that will be replaced
 
 	Sources []PlannedSource `json:"sources"`
+	LeftOut []string        `json:"left_out,omitempty"` // sources that the publisher asks not to use
 }
 
 // PlannedSource is a source, and what it will send if it serves all by itself.
@@ -37,6 +38,7 @@ type PlannedSource struct {
 	Name       string `json:"name"`
 	Layout     string `json:"layout"` // segments, files or chunks
 	FetchBytes int64  `json:"fetch_bytes"`
+	Last       bool   `json:"last,omitempty"` // it is asked only for what no other source has
 }
 
 func (r *restore) plan() (*Plan, error) {
@@ -44,6 +46,7 @@ func (r *restore) plan() (*Plan, error) {
 	p := &Plan{
 		Channel: r.channel, Version: r.version, Target: r.target, InPlace: r.opts.InPlace,
 		Files: len(r.table.index.Files), RawBytes: r.rawSize, Requests: len(todo), Unsigned: r.listing != nil,
+		LeftOut: r.leftOut,
 	}
 	if r.listing != nil {
 		p.LastBlock = max(0, r.listing.LastBlock)
@@ -65,7 +68,7 @@ func (r *restore) plan() (*Plan, error) {
 	volumes := r.volumes(todo)
 	for i, s := range r.sources {
 		l := r.layouts[i]
-		p.Sources = append(p.Sources, PlannedSource{s.String(), l.String(), volumes[l]})
+		p.Sources = append(p.Sources, PlannedSource{s.String(), l.String(), volumes[l], r.last[s]})
 	}
 	p.FetchBytes = volumes[largest(volumes)]
 	var err error

@@ -32,6 +32,7 @@ type queue struct {
 	waiting []*work
 	active  map[*work]bool
 	live    uint64 // sources that still serve
+	last    uint64 // sources that are asked only for what no other live one has
 	err     error  // ends the download
 }
 
@@ -77,7 +78,7 @@ func (q *queue) choose(source int) int {
 	}
 	first := -1
 	for i, w := range q.waiting {
-		if w.without&(1<<source) != 0 {
+		if !q.mayAsk(source, w) {
 			continue
 		}
 		if !busy[w.file] {
@@ -91,6 +92,14 @@ func (q *queue) choose(source int) int {
 		}
 	}
 	return first
+}
+
+// mayAsk reports whether a source is to be asked for work.
+func (q *queue) mayAsk(source int, w *work) bool {
+	if w.without&(1<<source) != 0 {
+		return false
+	}
+	return q.last&(1<<source) == 0 || q.live&^q.last&^w.without == 0
 }
 
 func (q *queue) start(w *work, source int) {
@@ -117,7 +126,7 @@ func (q *queue) steal(source int) *work {
 	longest := stealAfter
 	for w := range q.active {
 		left, got, age := w.end-w.next, w.next-w.begin, time.Since(w.started)
-		if left < 1 || w.twin != nil || w.without&(1<<source) != 0 {
+		if left < 1 || w.twin != nil || !q.mayAsk(source, w) {
 			continue
 		}
 		// The source that lets it stand still is of no help, unless it is the only one.
@@ -237,9 +246,13 @@ func (q *queue) wait() {
 	}
 }
 
+// liveSources is how many sources share the work.
 func (q *queue) liveSources() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if first := q.live &^ q.last; first != 0 {
+		return bits.OnesCount64(first)
+	}
 	return bits.OnesCount64(q.live)
 }
 

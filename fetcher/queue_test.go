@@ -129,3 +129,31 @@ func TestQueueEnds(t *testing.T) {
 		})
 	}
 }
+
+// TestQueueLast: a source that is to be asked last gets nothing to do as long as another
+// one lives that has it, however slow that is, and does not take its share.
+func TestQueueLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue([]*work{{end: 16}, {file: 1, end: 16, without: 1 << 0}}, 2)
+		q.last = 1 << 1
+		slow := q.take(0, always)
+		if n := q.liveSources(); n != 1 || slow.file != 0 {
+			t.Errorf("%d sources share the work", n)
+		}
+		time.Sleep(doubleAfter + stealAfter)
+		other := q.take(1, always)
+		if other == nil || other.file != 1 {
+			t.Fatalf("what the first one lacks is not asked for: %+v", other)
+		}
+		q.advance(other, 16)
+		q.finish(other, 1, 0)
+		if w := q.steal(1); w != nil {
+			t.Errorf("it takes %+v away from another one that lives", w)
+		}
+		q.drop(0)
+		q.finish(slow, 0, 0)
+		if w := q.take(1, always); w != slow {
+			t.Errorf("what the first one has left is not asked for: %+v", w)
+		}
+	})
+}

@@ -259,29 +259,19 @@ func foldConsent(errs []error) []error {
 // Manifest returns the manifest of a version that the channel's head names; an
 // empty version means the newest.
 func (r *Repository) Manifest(ctx context.Context, channel, version string) (*manifest.Manifest, error) {
-	_, m, err := r.resolve(ctx, channel, version)
-	return m, err
-}
-
-func (r *Repository) resolve(ctx context.Context, channel, version string) (manifest.Digest, *manifest.Manifest, error) {
 	head, err := r.Head(ctx, channel)
 	if err != nil {
-		return manifest.Digest{}, nil, err
+		return nil, err
 	}
 	snapshot := head.Snapshots[0]
 	if version != "" {
-		found := false
-		for _, s := range head.Snapshots {
-			if s.Version == version {
-				snapshot, found = s, true
-			}
+		i := slices.IndexFunc(head.Snapshots, func(s manifest.Snapshot) bool { return s.Version == version })
+		if i < 0 {
+			return nil, fmt.Errorf("version %s of channel %s: %w", version, channel, ErrNotFound)
 		}
-		if !found {
-			return manifest.Digest{}, nil, fmt.Errorf("version %s of channel %s: %w", version, channel, ErrNotFound)
-		}
+		snapshot = head.Snapshots[i]
 	}
-	m, err := r.ManifestOf(ctx, channel, snapshot)
-	return snapshot.Manifest, m, err
+	return r.ManifestOf(ctx, channel, snapshot)
 }
 
 // ManifestOf returns the manifest of a version as the channel's head names it.

@@ -22,9 +22,9 @@ type Options struct {
 	// Sources are where the chunks come from; nil means where the repository is
 	// read from.
 	Sources []Source
-	// Seek looks for more of them, for what is to be restored; nil means that there are
-	// no others.
-	Seek func(context.Context, *manifest.Manifest) ([]Source, error)
+	// Places, in their place, says where they come from once it is known what is to be
+	// restored; nil means the Sources.
+	Places func(context.Context, *manifest.Manifest) (*Places, error)
 	// Unsigned, in its place, is where a snapshot comes from that nobody has signed.
 	// Nothing can then be recognised on a disk: there are no Seeds and no InPlace.
 	Unsigned UnsignedTree
@@ -78,7 +78,7 @@ func (o *Options) check() error {
 		}
 		return nil
 	}
-	if n := len(o.sources()); n < 1 && o.Seek == nil || n > maxSources {
+	if n := len(o.sources()); n < 1 && o.Places == nil || n > maxSources {
 		return fmt.Errorf("%w: there are %d sources, want 1 to %d", ErrNoSource, n, maxSources)
 	}
 	return nil
@@ -89,6 +89,13 @@ func (o *Options) sources() []Source {
 		return o.Sources
 	}
 	return o.Repository.Sources
+}
+
+// Places are where the chunks of a snapshot come from.
+type Places struct {
+	Sources []Source
+	Last    []Source // are asked only for what none of the Sources has
+	LeftOut []string // are not asked, as the publisher wants it: by name
 }
 
 // Result is what a restore did.

@@ -15,9 +15,11 @@ type snapshot struct {
 	channel, version string
 	kind             *database.Kind
 	table            *table
-	digest           manifest.Digest // of the manifest or the listing: which snapshot a journal is of
+	digest           manifest.Digest // of the index or the listing: which snapshot a journal is of
 	sources          []Source
-	layouts          []layout // of the sources, in their order
+	layouts          []layout        // of the sources, in their order
+	last             map[Source]bool // that are asked only for what no other source has
+	leftOut          []string        // names of sources that the publisher asks not to use
 
 	// Of a signed snapshot:
 	manifest *manifest.Manifest
@@ -28,7 +30,7 @@ type snapshot struct {
 
 // signedSnapshot finds out what is to be restored, from the head down.
 func signedSnapshot(ctx context.Context, opts Options) (*snapshot, error) {
-	digest, m, err := opts.Repository.resolve(ctx, opts.Channel, opts.Version)
+	m, err := opts.Repository.Manifest(ctx, opts.Channel, opts.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +42,8 @@ func signedSnapshot(ctx context.Context, opts Options) (*snapshot, error) {
 			return nil, err
 		}
 	}
-	s := &snapshot{channel: m.Channel, version: m.Version, digest: digest, manifest: m, sources: opts.sources()}
+	// The publisher may replace the manifest; what it speaks of is what the index says.
+	s := &snapshot{channel: m.Channel, version: m.Version, digest: m.Index.Digest, manifest: m, sources: opts.sources()}
 	if s.kind, err = database.Lookup(m.Database.Kind); err != nil {
 		return nil, fmt.Errorf("version %s: %w: a newer qsync may know it", m.Version, err)
 	}
@@ -49,12 +52,16 @@ func signedSnapshot(ctx context.Context, opts Options) (*snapshot, error) {
 		return nil, err
 	}
 	s.table = newTable(x, true)
-	if opts.Seek != nil {
-		more, err := opts.Seek(ctx, m)
+	if opts.Places != nil {
+		places, err := opts.Places(ctx, m)
 		if err != nil {
-			return nil, fmt.Errorf("version %s: look for sources: %w", m.Version, err)
+			return nil, fmt.Errorf("version %s: %w", m.Version, err)
 		}
-		s.sources = slices.Concat(s.sources, more)
+		s.sources, s.leftOut = slices.Concat(places.Sources, places.Last), places.LeftOut
+		s.last = map[Source]bool{}
+		for _, l := range places.Last {
+			s.last[l] = true
+		}
 	}
 	if n := len(s.sources); n < 1 || n > maxSources {
 		return nil, fmt.Errorf("version %s: %w: there are %d sources, want 1 to %d", m.Version, ErrNoSource, n, maxSources)

@@ -69,17 +69,12 @@ type Ref struct {
 	RawSize int64  `json:"raw_size"` // bytes of its lines
 }
 
-// Location is a place, beside the one that the manifest came from, that holds
-// the snapshot.
-type Location struct {
-	Type string `json:"type"`
-	URL  string `json:"url"`
-}
-
 // IPFS has the roots of the two trees of a snapshot.
 type IPFS struct {
 	Raw  string `json:"raw"`  // CID of the database directory
 	Zstd string `json:"zstd"` // CID of the tree of index and segments
+	// Use is UseNever if nobody is to be looked for who has them.
+	Use Use `json:"use,omitempty"`
 }
 
 // Describe sets what follows from the index: the counts and sizes, and the

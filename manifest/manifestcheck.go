@@ -114,9 +114,14 @@ func (m *Manifest) checkPlaces() error {
 		if !wordPattern.MatchString(l.Type) || !urlPattern.MatchString(l.URL) || len(l.URL) > MaxURLLength {
 			return fmt.Errorf("%w: location %.80q %.80q", ErrMalformed, l.Type, l.URL)
 		}
+		if l.Use != "" && l.Use != UseLast && l.Use != UseNever {
+			return fmt.Errorf("%w: use %.80q of a location", ErrMalformed, l.Use)
+		}
 	}
 	if i := m.IPFS; i != nil && (!cidPattern.MatchString(i.Raw) || !cidPattern.MatchString(i.Zstd)) {
 		return fmt.Errorf("%w: IPFS roots %.80q %.80q", ErrMalformed, i.Raw, i.Zstd)
+	} else if i != nil && i.Use != "" && i.Use != UseNever {
+		return fmt.Errorf("%w: use %.80q of IPFS", ErrMalformed, i.Use)
 	}
 	return nil
 }

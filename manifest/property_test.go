@@ -113,9 +113,10 @@ func TestManifestProperty(t *testing.T) {
 			m.Database.VersionFiles = map[string]string{"full/db_version": texts.Draw(t, "db_version"), "db_version": "6\n"}
 		}
 		if optional("places") {
-			m.Locations = []Location{{Type: "s3", URL: "s3://" + names.Draw(t, "url")}}
+			use := rapid.SampledFrom([]Use{"", UseLast, UseNever})
+			m.Locations = []Location{{Type: "s3", URL: "s3://" + names.Draw(t, "url"), Use: use.Draw(t, "use")}}
 			cid := rapid.StringMatching(`b[a-z2-7]{58}`)
-			m.IPFS = &IPFS{Raw: cid.Draw(t, "raw"), Zstd: cid.Draw(t, "zstd")}
+			m.IPFS = &IPFS{Raw: cid.Draw(t, "raw"), Zstd: cid.Draw(t, "zstd"), Use: rapid.SampledFrom([]Use{"", UseNever}).Draw(t, "use of IPFS")}
 		}
 		roundTrip(t, m, ParseManifest)
 	})

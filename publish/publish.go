@@ -50,6 +50,9 @@ type Publisher struct {
 	Caches []Cache
 	// Addresses gives versions their names on IPFS; nil is none.
 	Addresses Addresses
+	// Uses sets how those who fetch are asked to use the places that a manifest names: it
+	// changes each Use and nothing else. nil leaves them as they are.
+	Uses func(*manifest.Manifest) error
 	// Signers sign heads and catalogs, all of them each time.
 	Signers []note.Signer
 	// Policy is what those who fetch trust. What the targets hold must satisfy

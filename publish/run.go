@@ -267,6 +267,9 @@ func (r *Run) storeManifest(ctx context.Context, m *manifest.Manifest, x *manife
 			return manifest.Snapshot{}, fmt.Errorf("compute the addresses on IPFS: %w", err)
 		}
 	}
+	if err := r.p.setUses(m); err != nil {
+		return manifest.Snapshot{}, err
+	}
 	if body, err = m.Marshal(); err != nil {
 		return manifest.Snapshot{}, err
 	}
@@ -283,7 +286,7 @@ func (r *Run) storeCounted(ctx context.Context, o object, body []byte) error {
 }
 
 // follow puts the snapshot before those of the present head. A head that was
-// renewed or pruned since Begin still names the version this run builds on;
+// renewed or pruned since Begin, or has other manifests, still names the version this run builds on;
 // one with another version means that somebody else published.
 func (r *Run) follow(present *manifest.Head, s manifest.Snapshot) ([]manifest.Snapshot, error) {
 	switch {
@@ -291,7 +294,7 @@ func (r *Run) follow(present *manifest.Head, s manifest.Snapshot) ([]manifest.Sn
 		return []manifest.Snapshot{s}, nil
 	case present == nil:
 		return nil, fmt.Errorf("%w: the head is gone from %s", ErrConflict, r.p.Targets[0])
-	case r.newest == nil || present.Snapshots[0] != *r.newest:
+	case r.newest == nil || present.Snapshots[0].Version != r.newest.Version: // its manifest may be another one: see RenewUses
 		return nil, fmt.Errorf("%w: another agent published version %s (sequence %d) meanwhile",
 			ErrConflict, present.Snapshots[0].Version, present.Sequence)
 	}

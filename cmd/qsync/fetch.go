@@ -51,6 +51,10 @@ With --only ipfs the data comes from IPFS alone: from the nodes of --peer and --
 or, if none is named, from those that its DHT knows of. The head, the manifest and the
 index may come from anywhere: they are signed, or named by their digest.
 
+A publisher may ask to take less from a place for a while, mostly because it costs him too
+much. Then the data comes from the other places that you name or, if there are none,
+from those that the manifest names and from IPFS; --dry-run shows from where.
+
 Stop the node first. Its keys are never touched: only the database directory is.
 
 With --unsigned it takes the files of a tree that nobody has signed, as Parity
@@ -119,8 +123,8 @@ func fetchFrom(ctx context.Context, out *term.Output, o fetchOptions, money *mon
 	if err != nil {
 		return err
 	}
-	sources, seek, err := c.publisher.data(o.only)
-	if err != nil {
+	from := &places{publisher: &c.publisher, only: o.only, consent: money.consent, out: out}
+	if err := from.check(); err != nil {
 		return err
 	}
 	target := o.to
@@ -135,8 +139,7 @@ func fetchFrom(ctx context.Context, out *term.Output, o fetchOptions, money *mon
 	}
 	options := fetcher.Options{
 		Repository: c.publisher.repository,
-		Sources:    sources,
-		Seek:       seek,
+		Places:     from.choose,
 		Channel:    c.name,
 		Version:    o.version,
 		Chain:      c.chain,
@@ -144,7 +147,7 @@ func fetchFrom(ctx context.Context, out *term.Output, o fetchOptions, money *mon
 		Check:      manifestCheck(out, nodes),
 	}
 	result, target, err := o.restore(ctx, out, options, target, func(p *fetcher.Plan) error {
-		costs := costs(ctx, sources, p)
+		costs := costs(ctx, from.chosen, p)
 		printPlan(out, p, costs)
 		if o.dryRun {
 			return nil
@@ -152,7 +155,7 @@ func fetchFrom(ctx context.Context, out *term.Output, o fetchOptions, money *mon
 		return money.agreeToFetch(p, costs)
 	})
 	if err != nil || o.dryRun {
-		return err
+		return from.explain(err)
 	}
 	m := result.Manifest
 	printDone(out, result, restored{m.Channel, m.Version, m.Chain.ID, m.Database, m.Files, m.RawSize}, target)

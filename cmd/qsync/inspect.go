@@ -99,10 +99,21 @@ func describe(m *manifest.Manifest) [][2]string {
 		{"index", fmt.Sprintf("%s (%d bytes)", m.Index.Digest, m.Index.Size)},
 	}...)
 	for _, l := range m.Locations {
-		rows = append(rows, [2]string{"location", l.Type + " " + l.URL})
+		rows = append(rows, [2]string{"location", strings.TrimSpace(l.Type + " " + l.URL + " " + describeUse(l.Use))})
 	}
 	if m.IPFS != nil {
-		rows = append(rows, [2]string{"ipfs raw", m.IPFS.Raw}, [2]string{"ipfs zstd", m.IPFS.Zstd})
+		rows = append(rows, [2]string{"ipfs raw", m.IPFS.Raw}, [2]string{"ipfs zstd", m.IPFS.Zstd}, [2]string{"ipfs use", describeUse(m.IPFS.Use)})
 	}
 	return rows
+}
+
+// describeUse is how a place is to be used; nothing if like any other.
+func describeUse(u manifest.Use) string {
+	switch u {
+	case manifest.UseLast:
+		return "(for data that no other place has)"
+	case manifest.UseNever:
+		return "(not for data at present)"
+	}
+	return ""
 }

@@ -51,7 +51,7 @@ func (o *publisherOptions) addFlags(cmd *cobra.Command) {
 type publisher struct {
 	name       string
 	repository *fetcher.Repository
-	kinds      []string // of its sources, in their order
+	urls       []string // of its sources, in their order
 	swarm      *swarm
 	checkRPC   []string // URLs of nodes that are independent of it
 }
@@ -104,11 +104,7 @@ func (o *publisherOptions) publishers(log *slog.Logger, consent *source.Consent,
 		if name == "" {
 			name = r.Sources[0].String() // not the URL, which may hold a password
 		}
-		var kinds []string
-		for _, url := range p.Sources() {
-			kinds = append(kinds, kindOf(url))
-		}
-		all = append(all, publisher{name, r, kinds, s, p.CheckRPC})
+		all = append(all, publisher{name, r, p.Sources(), s, p.CheckRPC})
 	}
 	return all, nil
 }

@@ -33,7 +33,14 @@ func printPlan(out *term.Output, p *fetcher.Plan, costs []cost) {
 	out.Say("  fetch     %s in %d requests", term.Size(p.FetchBytes), p.Requests)
 	out.Say("  disk      %s needed, %s free", term.Size(p.RoomBytes), term.Size(p.FreeBytes))
 	for _, s := range p.Sources {
-		out.Say("  source    %s (%s)", s.Name, s.Layout)
+		how := s.Layout
+		if s.Last {
+			how += ", only what no other has"
+		}
+		out.Say("  source    %s (%s)", s.Name, how)
+	}
+	for _, name := range p.LeftOut {
+		out.Say("  left out  %s: its publisher asks to take no data from there at present", name)
 	}
 	for _, c := range costs {
 		out.Say("  cost      %s: %s", c.Source, c)

@@ -196,30 +196,3 @@ func (s *swarm) providers(ctx context.Context, m *manifest.Manifest) (all []fetc
 	}
 	return all, nil
 }
-
-// data is where the data of a publisher's snapshots may come from, restricted to some
-// kinds of sources. A site is none by itself: each of those who have it is one. Where
-// nobody is left and IPFS is allowed, seek looks for those who have a snapshot.
-func (p *publisher) data(only []string) (sources []fetcher.Source, seek func(context.Context, *manifest.Manifest) ([]fetcher.Source, error), err error) {
-	allowed := func(kind string) bool { return len(only) == 0 || slices.Contains(only, kind) }
-	for i, s := range p.repository.Sources {
-		if kind := p.kinds[i]; kind != kindIPFS && allowed(kind) {
-			sources = append(sources, s)
-		}
-	}
-	if allowed(kindIPFS) {
-		for _, b := range p.swarm.blocks {
-			sources = append(sources, ipfs.NewSource(b))
-		}
-		if len(sources) == 0 {
-			seek = p.swarm.providers
-		}
-	}
-	if len(sources) == 0 && seek == nil {
-		return nil, nil, term.Usagef("--only %s: %s has no such source", strings.Join(only, ","), p.name)
-	}
-	if sources == nil {
-		sources = []fetcher.Source{} // not the publisher's own
-	}
-	return sources, seek, nil
-}

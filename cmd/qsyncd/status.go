@@ -118,7 +118,11 @@ func describeQuota(q agent.Quota) string {
 	if q.Month.EndUSD > 0 {
 		text += fmt.Sprintf(" for about $%.0f", q.Month.EndUSD)
 	}
-	return text + "; looked at " + moment(q.Month.Looked)
+	text += "; looked at " + moment(q.Month.Looked)
+	if q.Over {
+		text += fmt.Sprintf("; over its limit of %s: until the month ends %s", quota.Size(q.Limit), q.Asked())
+	}
+	return text
 }
 
 func printChannel(out *term.Output, c *agent.Channel) {

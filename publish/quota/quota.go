@@ -65,6 +65,7 @@ type Month struct {
 	Start   time.Time `json:"start"`
 	Looked  time.Time `json:"looked"`
 	Bytes   int64     `json:"bytes"`             // as known then
+	Most    int64     `json:"most"`              // Bytes before they were corrected downwards, if they were
 	Known   time.Time `json:"known,omitzero"`    // the end of the last hour that is known
 	Project int64     `json:"projected"`         // bytes at its end
 	USD     float64   `json:"usd,omitempty"`     // what Bytes cost
@@ -135,6 +136,7 @@ func (m *Meter) note(tx *alarm.Tx, start time.Time, hours []Hour, now time.Time)
 	}
 	mark.Start, mark.Looked = start, now
 	mark.Bytes, mark.Known, mark.Project = sum(hours), known(hours), project(hours, start)
+	mark.Most = max(mark.Most, mark.Bytes)
 	if m.Cost != nil {
 		mark.USD, mark.EndUSD = m.Cost(mark.Bytes), m.Cost(mark.Project)
 	}
@@ -154,6 +156,10 @@ func (m *Meter) On(o *alarm.Outbox, now time.Time) (*Month, error) {
 	}
 	return mark, nil
 }
+
+// Reached reports whether so many bytes were delivered, as far as was ever known: what
+// has been corrected since takes nothing back.
+func (m *Month) Reached(bytes int64) bool { return m != nil && max(m.Most, m.Bytes) >= bytes }
 
 func sum(hours []Hour) (bytes int64) {
 	for _, h := range hours {

@@ -131,6 +131,8 @@ func (l *loop) run(ctx context.Context, reload <-chan os.Signal) {
 			l.reload()
 		case s := <-l.settled:
 			l.settle(s)
+		case <-l.alarms.limits:
+			l.lookAtLimits(clock())
 		case <-timer.C:
 		}
 		if ctx.Err() != nil {
@@ -254,7 +256,7 @@ func (l *loop) adopt(cfg *config.Agent) error {
 			c = &channel{name: name, repair: attempts{at: now}}
 			l.channels[name] = c
 		}
-		c.agent, c.config, c.renew = cfg, &cfg.Channels[i], attempts{at: now}
+		c.agent, c.config, c.renew, c.limit = cfg, &cfg.Channels[i], attempts{at: now}, attempts{at: now}
 		if s := schedules[name]; c.schedule == nil || s == nil || c.schedule.String() != s.String() {
 			c.schedule, c.slots, c.read = s, nil, attempts{at: now}
 		}

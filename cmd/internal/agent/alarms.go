@@ -70,10 +70,11 @@ type alarming struct {
 	pulse   *pulse
 	lookout *lookout
 	seen    chan struct{} // a probe may have seen something new
+	limits  chan struct{} // tells the loop that a quota may have reached its limit
 }
 
 func newAlarming(log *slog.Logger, p *pulse) *alarming {
-	a := &alarming{log: log, pulse: p, seen: make(chan struct{}, 1)}
+	a := &alarming{log: log, pulse: p, seen: make(chan struct{}, 1), limits: make(chan struct{}, 1)}
 	a.beside = newWorkers(a.start)
 	return a
 }
@@ -98,6 +99,7 @@ func (a *alarming) start(ctx context.Context, b *beside, cfg *config.Agent, work
 // meter looks at a quota from time to time.
 func (a *alarming) meter(ctx context.Context, cfg *config.Agent, q *config.Quota, posted chan<- struct{}) {
 	log, outbox := a.log.With("quota", q.Name()), alarm.In(cfg.State)
+	reached := false
 	every(ctx, time.Duration(q.Interval), nil, func() {
 		m, err := NewMeter(cfg, q)
 		var month *quota.Month
@@ -112,6 +114,12 @@ func (a *alarming) meter(ctx context.Context, cfg *config.Agent, q *config.Quota
 		} else {
 			log.Debug("the quota was looked at", "bytes", month.Bytes, "projected_bytes", month.Project)
 			tell(posted)
+		}
+		// A month ends, whether its source answers or not.
+		if now, err := limitReached(cfg, q, clock()); err == nil && now != reached {
+			reached = now
+			tell(a.limits)
+			a.look()
 		}
 		if err := quota.Noted(outbox, q.Name(), clock(), err); err != nil {
 			log.Error("what was found out about the quota is not on record", "error", err)

@@ -27,6 +27,7 @@ type channel struct {
 	said     time.Time // the slot that was last logged as the next
 
 	renew attempts // of the head and the catalog
+	limit attempts // of looking at what the limits of quotas ask for
 
 	watch time.Time // when the node is looked at next
 	ill   bool      // it was, the last time
@@ -73,6 +74,7 @@ func (l *loop) next(c *channel, now time.Time) (at time.Time, next job) {
 			at, next = t, j
 		}
 	}
+	consider(c.limit.at, l.limiting(c))
 	if l.Watch != nil {
 		if look := l.Watch(c.agent, c.config); look != nil {
 			consider(c.watch, l.watching(c, look))

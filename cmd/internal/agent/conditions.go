@@ -22,11 +22,12 @@ const (
 	heightLow         = "height"
 	snapshotsStuck    = "snapshots"
 	pauseLong         = "pause"
+	overLimit         = "limit"
 	damageFound       = "damage"
 )
 
 var conditionKinds = []string{
-	runFailed, nodeUnhealthy, headExpires, targetUnreachable, diskLow, heightLow, snapshotsStuck, pauseLong,
+	runFailed, nodeUnhealthy, headExpires, targetUnreachable, diskLow, heightLow, snapshotsStuck, pauseLong, overLimit,
 }
 
 const (
@@ -78,6 +79,7 @@ func conditions(cfg *config.Agent, seen *sight) (looked []string, all []alarm.Co
 	}
 	all = append(all, targetConditions(seen.targets)...)
 	all = append(all, damageConditions(seen.overview.damaged, clock())...)
+	all = append(all, limitConditions(seen.overview.Quota)...)
 	return looked, append(all, diskConditions(seen.overview.Disks)...)
 }
 

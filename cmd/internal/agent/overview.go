@@ -147,6 +147,9 @@ func Look(ctx context.Context, a *config.Agent, ask askNode) (*Overview, error) 
 type Quota struct {
 	Name  string       `json:"name"`
 	Month *quota.Month `json:"month,omitempty"` // nil before the first look
+	Limit int64        `json:"limit_bytes,omitempty"`
+	Then  string       `json:"then,omitempty"` // what is done at the limit
+	Over  bool         `json:"over,omitempty"` // it is done
 	quota.Attempt
 }
 
@@ -166,8 +169,9 @@ func (o *Overview) lookAtAlarms(a *config.Agent) {
 		o.Problems = append(o.Problems, fmt.Sprintf("%d mails wait since %s: %s", s.Waiting, s.Oldest.UTC().Format(time.DateTime), s.Error))
 	}
 	for i := range a.Quota {
-		q := Quota{Name: a.Quota[i].Name()}
+		q := Quota{Name: a.Quota[i].Name(), Limit: int64(a.Quota[i].Limit), Then: a.Quota[i].Then}
 		q.Month, err = (&quota.Meter{Name: q.Name}).On(outbox, clock())
+		q.Over = q.Limit > 0 && q.Month.Reached(q.Limit)
 		if err == nil {
 			q.Attempt, err = quota.LastAttempt(outbox, q.Name)
 		}

@@ -32,6 +32,7 @@ func NewPublisher(a *config.Agent, log *slog.Logger) (*publish.Publisher, error)
 		Policy:   policy,
 		StateDir: a.State,
 		HeadTTL:  time.Duration(a.HeadTTL),
+		Uses:     usesOf(a),
 		Log:      log,
 	}
 	for _, t := range a.Targets {

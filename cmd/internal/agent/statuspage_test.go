@@ -21,7 +21,7 @@ import (
 	"github.com/qsync/qsync/publish/status"
 )
 
-const cdn = "https://cdn.example.org"
+const edge = "https://edge.example.org"
 
 // TestStatusPage has an agent publish the page while it publishes a channel, and a
 // location go down and up again.
@@ -52,7 +52,7 @@ func TestStatusPage(t *testing.T) {
 		}
 		probe := func(err string) {
 			t.Helper()
-			must(t, status.ProbesIn(state).Note(status.Probe{Channel: demo, Location: cdn, At: clock(), Error: err}))
+			must(t, status.ProbesIn(state).Note(status.Probe{Channel: demo, Location: edge, At: clock(), Error: err}))
 		}
 		l := begin(t, file).start()
 		defer func() { l.stop() }()
@@ -83,7 +83,7 @@ func TestStatusPage(t *testing.T) {
 		probe("")
 		time.Sleep(pageInterval)
 		says("Everything is up")
-		says("cdn.example.org")
+		says("edge.example.org")
 
 		// A target that is gone is told of once, and has the page again when it is back.
 		must(t, os.Rename(base, base+".away"))
@@ -131,9 +131,9 @@ func TestStatusPage(t *testing.T) {
 
 func TestPageTargets(t *testing.T) {
 	cfg := &config.Agent{StatusPage: true, Targets: []config.Target{
-		{Dir: &config.DirTarget{Path: "/srv/qsync"}}, {S3: &config.S3Target{Bucket: "raw", RequesterPays: true}}, {S3: &config.S3Target{Bucket: "cdn"}},
+		{Dir: &config.DirTarget{Path: "/srv/qsync"}}, {S3: &config.S3Target{Bucket: "raw", RequesterPays: true}}, {S3: &config.S3Target{Bucket: "edge"}},
 	}}
-	if got := fmt.Sprint(pageTargets(cfg)); got != "[/srv/qsync s3://cdn]" || len(cfg.Targets) != 3 {
+	if got := fmt.Sprint(pageTargets(cfg)); got != "[/srv/qsync s3://edge]" || len(cfg.Targets) != 3 {
 		t.Error(got)
 	}
 	cfg.StatusPage = false
@@ -145,7 +145,7 @@ func TestPageTargets(t *testing.T) {
 func TestStatusHandler(t *testing.T) {
 	cfg := &config.Agent{Publisher: "snapshots.example.org", State: t.TempDir(), Channels: []config.Channel{{Name: demo, Chain: "demo"}}}
 	now := clock()
-	must(t, status.ProbesIn(cfg.State).Note(status.Probe{Channel: demo, Location: cdn, At: now}))
+	must(t, status.ProbesIn(cfg.State).Note(status.Probe{Channel: demo, Location: edge, At: now}))
 	log := &bytes.Buffer{}
 	server := httptest.NewServer(StatusHandler(cfg, slog.New(slog.NewTextHandler(log, nil))))
 	defer server.Close()
@@ -202,11 +202,11 @@ func TestReport(t *testing.T) {
 	run.Outcome = status.Failed
 	must(t, status.In(cfg.State).End(run))
 	for i, failure := range []string{"", "no answer", ""} {
-		must(t, status.ProbesIn(cfg.State).Note(status.Probe{Channel: demo, Location: cdn, At: at.Add(time.Duration(i) * time.Minute), Error: failure}))
+		must(t, status.ProbesIn(cfg.State).Note(status.Probe{Channel: demo, Location: edge, At: at.Add(time.Duration(i) * time.Minute), Error: failure}))
 	}
 	must(t, status.ChangesIn(cfg.State).Note(at, status.ChangeAgent, "v0.1.0"))
 	must(t, alarm.In(cfg.State).Update(func(tx *alarm.Tx) error {
-		for name, bytes := range map[string]int64{"quota/E2QWRUHEXAMPLE/2026-11": 12e12, "quota/E2QWRUHEXAMPLE/2026-10": 5, "quota/my-logs/cdn/2026-11": 7} {
+		for name, bytes := range map[string]int64{"quota/E2QWRUHEXAMPLE/2026-11": 12e12, "quota/E2QWRUHEXAMPLE/2026-10": 5, "quota/my-logs/edge/2026-11": 7} {
 			if err := tx.SetMark(name, quota.Month{Bytes: bytes, USD: 1020}); err != nil {
 				return err
 			}
@@ -217,8 +217,8 @@ func TestReport(t *testing.T) {
 	must(t, err)
 	got := string(r.Markdown())
 	for _, want := range []string{
-		"# snapshots.example.org: 66.66 % up in November 2026", "| demo-files | https://cdn.example.org | 66.66 % | missed | 3 | 1 |",
-		"| no answer | 1 min |", "| E2QWRUHEXAMPLE |  | 12 TB | $1020.00 |", "| my-logs/cdn |  | 7 B |", "| demo-files | none |", "| former-files | 1 failed |",
+		"# snapshots.example.org: 66.66 % up in November 2026", "| demo-files | https://edge.example.org | 66.66 % | missed | 3 | 1 |",
+		"| no answer | 1 min |", "| E2QWRUHEXAMPLE |  | 12 TB | $1020.00 |", "| my-logs/edge |  | 7 B |", "| demo-files | none |", "| former-files | 1 failed |",
 		"| agent |  | v0.1.0 |", "| node of former-files |  | geth 1.17.5 |",
 	} {
 		if !strings.Contains(got, want) {

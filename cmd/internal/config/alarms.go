@@ -108,6 +108,29 @@ type Quota struct {
 
 	// Interval is how often it is looked at. Default: 10m.
 	Interval Duration `yaml:"interval"`
+
+	// Limit is the volume in a month of UTC at which something is done, like 50TB. What
+	// has been reached stays so until the month ends, or until a higher limit is
+	// written here. Default: none.
+	Limit Bytes `yaml:"limit"`
+
+	// Then is what is done, by replacing what the signed list says of each place. qsync
+	// follows it, without any change on its side and before it has read a byte of the
+	// data; head, manifest and index it finds at the distribution as before.
+	//
+	//	prefer-ipfs          the data comes from IPFS and from whatever other place there
+	//	                     is; the distribution is for what nobody else has
+	//	stop-cdn             no data comes from the distribution, but from whatever other
+	//	                     place there is; without one nobody can fetch
+	//	requester-pays-only  no data comes from anywhere but from buckets whose readers
+	//	                     pay; nor is anybody looked for on IPFS
+	//
+	// The first needs a node of IPFS among the targets, the last one a bucket with
+	// requester_pays. Nodes and mirrors that somebody has named himself he may go on
+	// reading from. A restore under way ends as it began. Nobody is kept from
+	// downloading by other means: a ceiling that holds against those who do not ask is
+	// to disable the distribution, at Amazon.
+	Then string `yaml:"then"`
 }
 
 // Budget is what a month may cost. Costs are those of CloudFront's list prices for North

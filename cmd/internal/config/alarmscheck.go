@@ -30,6 +30,9 @@ func (a *Agent) checkAlarms(d *document) error {
 		if q.Source == SourceServe && !slices.ContainsFunc(a.Targets, func(t Target) bool { return t.Dir != nil }) {
 			return d.fault(key+".source", "", "no target is a directory that qsyncd serve could serve")
 		}
+		if err := q.checkLimit(d, key, a); err != nil {
+			return err
+		}
 	}
 	return nil
 }
