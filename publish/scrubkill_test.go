@@ -78,8 +78,8 @@ func TestScrubKilled(t *testing.T) {
 		t.Errorf("%+v, %v, %+v", after, err, damage(t, s))
 	}
 	// One segment is read twice more: it was broken.
-	if c.read > segments*size-pass.Read+3*size {
-		t.Errorf("%d bytes were read before, and then %d of %d", pass.Read, c.read, segments*size)
+	if read := c.read.Load(); read > segments*size-pass.Read+3*size {
+		t.Errorf("%d bytes were read before, and then %d of %d", pass.Read, read, segments*size)
 	}
 }
 

@@ -52,7 +52,8 @@ func snapshotConditions(cfg *config.Agent, c *Channel) (all []alarm.Condition) {
 	if !ok || r == nil {
 		return all
 	}
-	text, limit := "", longPause(cfg, conf)
+	var text string
+	limit := longPause(cfg, conf)
 	switch pause := time.Duration(r.PauseSeconds * float64(time.Second)); {
 	case isCutOff(r):
 		text = fmt.Sprintf("run %d was cut off: it held the node for %s, the most that is allowed", r.ID, term.Span(time.Duration(conf.MaxPause)))
