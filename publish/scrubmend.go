@@ -159,7 +159,7 @@ func (s *scrubbing) foundBroken(ctx context.Context, t Target, key, wrong string
 	if have, err := t.Stat(ctx, key); err == nil {
 		d.Size, d.Modified = have.Size, have.Modified.UTC()
 	}
-	about := []any{"target", d.Target, "key", key, "wrong", wrong, "versions", strings.Join(versions, ", ")}
+	about := []any{"target", d.Target, "key", key, "wrong", wrong, "hits", strings.Join(versions, ", ")}
 	from, err := mend()
 	switch {
 	case ctx.Err() != nil:

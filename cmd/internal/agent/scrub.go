@@ -58,7 +58,7 @@ func (s *scrubbing) run(ctx context.Context, cfg *config.Agent) {
 			return
 		}
 		if err != nil {
-			s.log.Warn("what is published cannot be looked at everywhere", append(because(err), "again_at", next)...)
+			s.log.Warn("what is published cannot be looked at everywhere", append(because(err), "at", next)...)
 		}
 		s.tell()
 		debug.FreeOSMemory() // an index is large, and the node wants that memory for its cache
