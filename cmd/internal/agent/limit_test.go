@@ -55,17 +55,17 @@ func TestUses(t *testing.T) {
 		known  []bytesOf
 		want   string // uses of one, other, free, paid; and of IPFS
 	}{
-		{"nothing is known", []config.Quota{limit("E1", "stop-cdn")}, nil, "/ / / ; "},
-		{"below", []config.Quota{limit("E1", "stop-cdn")}, []bytesOf{{"E1", now, 50e12 - 1, 50e12 - 1}}, "/ / / ; "},
-		{"of the month before", []config.Quota{limit("E1", "stop-cdn")}, []bytesOf{{"E1", now.AddDate(0, -1, 0), 60e12, 60e12}}, "/ / / ; "},
-		{"of another", []config.Quota{limit("E1", "stop-cdn")}, []bytesOf{{"E2", now, 60e12, 60e12}}, "/ / / ; "},
-		{"no limit", []config.Quota{{Source: config.SourceCloudWatch, Distribution: "E1"}}, []bytesOf{{"E1", now, 60e12, 60e12}}, "/ / / ; "},
-		{"stop-cdn", []config.Quota{limit("E1", "stop-cdn")}, []bytesOf{{"E1", now, 50e12, 50e12}}, "never/ / / ; "},
-		{"corrected since", []config.Quota{limit("E1", "stop-cdn")}, []bytesOf{{"E1", now, 40e12, 50e12}}, "never/ / / ; "},
-		{"prefer-ipfs", []config.Quota{limit("E2", "prefer-ipfs")}, []bytesOf{{"E2", now, 51e12, 51e12}}, "/ last/ / ; "},
-		{"requester-pays-only", []config.Quota{limit("E1", "requester-pays-only")}, []bytesOf{{"E1", now, 51e12, 51e12}}, "never/ never/ never/ ; never"},
-		{"two", []config.Quota{limit("E1", "prefer-ipfs"), limit("E2", "stop-cdn")}, []bytesOf{{"E1", now, 51e12, 51e12}, {"E2", now, 51e12, 51e12}}, "last/ never/ / ; "},
-		{"the stricter one", []config.Quota{limit("E1", "requester-pays-only"), limit("E2", "prefer-ipfs")}, []bytesOf{{"E1", now, 51e12, 51e12}, {"E2", now, 51e12, 51e12}}, "never/ never/ never/ ; never"},
+		{"nothing is known", []config.Quota{limit("E1", "stop-cdn")}, nil, "///;"},
+		{"below", []config.Quota{limit("E1", "stop-cdn")}, []bytesOf{{"E1", now, 50e12 - 1, 50e12 - 1}}, "///;"},
+		{"of the month before", []config.Quota{limit("E1", "stop-cdn")}, []bytesOf{{"E1", now.AddDate(0, -1, 0), 60e12, 60e12}}, "///;"},
+		{"of another", []config.Quota{limit("E1", "stop-cdn")}, []bytesOf{{"E2", now, 60e12, 60e12}}, "///;"},
+		{"no limit", []config.Quota{{Source: config.SourceCloudWatch, Distribution: "E1"}}, []bytesOf{{"E1", now, 60e12, 60e12}}, "///;"},
+		{"stop-cdn", []config.Quota{limit("E1", "stop-cdn")}, []bytesOf{{"E1", now, 50e12, 50e12}}, "never///;"},
+		{"corrected since", []config.Quota{limit("E1", "stop-cdn")}, []bytesOf{{"E1", now, 40e12, 50e12}}, "never///;"},
+		{"prefer-ipfs", []config.Quota{limit("E2", "prefer-ipfs")}, []bytesOf{{"E2", now, 51e12, 51e12}}, "/last//;"},
+		{"requester-pays-only", []config.Quota{limit("E1", "requester-pays-only")}, []bytesOf{{"E1", now, 51e12, 51e12}}, "never/never/never/;never"},
+		{"two", []config.Quota{limit("E1", "prefer-ipfs"), limit("E2", "stop-cdn")}, []bytesOf{{"E1", now, 51e12, 51e12}, {"E2", now, 51e12, 51e12}}, "last/never//;"},
+		{"the stricter one", []config.Quota{limit("E1", "requester-pays-only"), limit("E2", "prefer-ipfs")}, []bytesOf{{"E1", now, 51e12, 51e12}, {"E2", now, 51e12, 51e12}}, "never/never/never/;never"},
 	} {
 		a := &config.Agent{State: t.TempDir(), Targets: []config.Target{oneCDN, otherCDN, free, paid}, Quota: c.quotas}
 		for _, k := range c.known {
@@ -80,10 +80,10 @@ func TestUses(t *testing.T) {
 		for _, l := range m.Locations {
 			got = append(got, string(l.Use))
 		}
-		if text := strings.Join(got, "/ ") + "; " + string(m.IPFS.Use); text != c.want {
+		if text := strings.Join(got, "/") + ";" + string(m.IPFS.Use); text != c.want {
 			t.Errorf("%s: %s, want %s", c.name, text, c.want)
 		}
-		if u.usual() != (c.want == "/ / / ; ") {
+		if u.usual() != (c.want == "///;") {
 			t.Errorf("%s: usual is %t", c.name, u.usual())
 		}
 	}
