@@ -35,7 +35,7 @@ var causes = []struct {
 	{[]string{"trust", "signature", "signed", "rollback", "digest", "does not match", "damaged", "wrong content", "corrupt"},
 		"what it served was not what was signed"},
 	{[]string{"lags behind", "is behind", " older"}, "it served an older version"},
-	{[]string{"timeout", "timed out", "deadline exceeded", "no data for", "too slow", "within"}, "it did not answer in time"},
+	{[]string{"timeout", "timed out", "deadline exceeded", "no data for", "too slow", "too long", "within"}, "it did not answer in time"},
 	{[]string{"connection refused", "no such host", "no route", "unreachable", "connection reset", "broken pipe", "dial ", "lookup ", "EOF"},
 		"it could not be reached"},
 	{[]string{" 401", " 403", "forbidden", "denied"}, "it refused access"},

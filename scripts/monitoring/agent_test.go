@@ -44,19 +44,19 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// substrate answers like a node whose finalized block is 7.
+// substrate answers like a node that finalizes a block each second.
 func substrate(w http.ResponseWriter, r *http.Request) {
-	hash := `"0x` + strings.Repeat("ab", 32) + `"`
+	now := time.Now().Unix()
 	answers := map[string]string{
 		"system_health":           `{"peers":5,"isSyncing":false,"shouldHavePeers":true}`,
-		"system_syncState":        `{"startingBlock":1,"currentBlock":9,"highestBlock":9}`,
+		"system_syncState":        fmt.Sprintf(`{"startingBlock":1,"currentBlock":%d,"highestBlock":%[1]d}`, now+2),
 		"system_nodeRoles":        `["Full"]`,
 		"system_name":             `"Demo Node"`,
 		"system_version":          `"1.2.3"`,
 		"system_chain":            `"Demo"`,
-		"chain_getBlockHash":      hash,
-		"chain_getFinalizedHead":  hash,
-		"chain_getHeader":         `{"number":"0x7","parentHash":` + hash + `}`,
+		"chain_getBlockHash":      `"0x` + strings.Repeat("ab", 32) + `"`,
+		"chain_getFinalizedHead":  fmt.Sprintf(`"0x%064x"`, now),
+		"chain_getHeader":         fmt.Sprintf(`{"number":"0x%x","parentHash":"0x%064x"}`, now, now-1),
 		"state_getRuntimeVersion": `{"specVersion":1}`,
 		"state_getStorage":        `"0x00"`,
 	}

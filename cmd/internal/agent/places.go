@@ -17,7 +17,7 @@ import (
 )
 
 // gatewayName is the location of what the node of IPFS serves.
-const gatewayName = "ipfs gateway"
+const gatewayName = "ipfs"
 
 // gatewayLate is how long after its publication a version may not be on IPFS yet: its
 // blocks are looked up first.
