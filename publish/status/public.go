@@ -14,6 +14,7 @@ func publicName(location string) string {
 	if manifest.CheckChannel(location) == nil { // like ipfs
 		return location
 	}
+	location, _, _ = strings.Cut(location, " ") // then comes the address of a bucket's store
 	u, err := url.Parse(location)
 	if err != nil || u.Host == "" || u.Scheme == "file" {
 		return "a location without a public name"

@@ -67,6 +67,7 @@ func TestPublicNames(t *testing.T) {
 		"https://cdn.example.org": "cdn.example.org", "https://cdn.example.org/x/": "cdn.example.org/x", "http://cdn.example.org:8080": "http://cdn.example.org:8080",
 		"https://user:hunter2@cdn.example.org/?token=hunter2#hunter2": "cdn.example.org",
 		"s3://bucket/prefix?endpoint=https%3A%2F%2Fstore.internal":    "s3://bucket/prefix",
+		"s3://bucket/prefix at store.internal:9000":                   "s3://bucket/prefix", "s3://bucket at store.internal:9000": "s3://bucket",
 		"ipfs": "ipfs", "ipns://k51abc": "ipns://k51abc",
 		"/srv/qsync": none, "file:///srv/qsync": none, "srv/qsync": none, "10.0.0.5:9000": none, "": none, "https://%zz": none,
 	} {

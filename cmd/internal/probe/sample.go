@@ -186,8 +186,12 @@ func (r *Reader) readSample(ctx context.Context, p *Place, source fetcher.Source
 		}
 		n, err := p.spans[0].read(within, source, at, lengths, p.Files, decoder)
 		seen.Bytes += n
-		slow = within.Err() != nil && ctx.Err() == nil && seen.Bytes > 0
-		if err != nil && !slow {
+		late := within.Err() != nil && ctx.Err() == nil
+		slow = late && seen.Bytes > 0 // of a chunk at least one knows that it is there
+		switch {
+		case err != nil && late && !slow:
+			return fmt.Errorf("%w: not a chunk in %s: %w", errSlow, sampleTime, err)
+		case err != nil && !slow:
 			return err
 		}
 		p.spans = p.spans[1:]
@@ -201,7 +205,7 @@ func (r *Reader) readSample(ctx context.Context, p *Place, source fetcher.Source
 // frames decompresses the frames of all probes.
 var frames = sync.OnceValues(manifest.NewFrameDecoder)
 
-// read reads a span and checks its chunks. n is how many bytes have come.
+// read reads a span and checks its chunks. n is how many bytes of checked ones have come.
 func (s *span) read(ctx context.Context, source fetcher.Source, at fetcher.Span, lengths []int, raw bool, decoder *manifest.FrameDecoder) (n int64, err error) {
 	body, err := source.Open(ctx, at)
 	if err != nil {
@@ -214,12 +218,9 @@ func (s *span) read(ctx context.Context, source fetcher.Source, at fetcher.Span,
 		fail := func(err error) (int64, error) {
 			return n, fmt.Errorf("get %s from %s: chunk %d of %s: %w", at.Key, source, s.first+i, s.path, err)
 		}
-		got, err := io.ReadFull(body, arrived[:length])
-		n += int64(got)
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
+		if _, err := io.ReadFull(body, arrived[:length]); errors.Is(err, io.EOF) {
+			return fail(io.ErrUnexpectedEOF)
+		} else if err != nil {
 			return fail(err)
 		}
 		chunk := arrived[:length]
@@ -231,6 +232,7 @@ func (s *span) read(ctx context.Context, source fetcher.Source, at fetcher.Span,
 		if got, want := manifest.Sum(chunk), manifest.Digest(s.digests[i*manifest.DigestSize:][:manifest.DigestSize]); got != want {
 			return fail(fmt.Errorf("its digest is %s, and must be %s", got, want))
 		}
+		n += int64(length)
 	}
 	return n, nil
 }
