@@ -62,11 +62,7 @@ func publishMillion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	base, err := os.MkdirTemp("/dev/shm", "qsync-test-")
-	if err != nil {
-		base = t.TempDir()
-	}
-	defer os.RemoveAll(base)
+	base := targettest.MemoryDir(t)
 	target, err := dir.New(base)
 	if err != nil {
 		t.Fatal(err)

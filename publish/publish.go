@@ -20,6 +20,12 @@
 // Prune goes the other way round: it takes old versions out of the head, lets
 // their objects live on for those who are restoring them, and deletes what no
 // head of any channel names any more.
+//
+// A [Scrub] looks after what was published, on each target: it reads all that the heads
+// lead to, and replaces what has rotted by what is whole elsewhere. When the places of
+// versions are to be used in another way, [Publisher.RenewUses] signs other manifests of
+// the same versions. Two objects are signed by nobody, for people and for programs: see
+// [StatusPageKey].
 package publish
 
 import (

@@ -19,21 +19,9 @@ import (
 	"github.com/qsync/qsync/publish/targettest"
 )
 
-// memoryDir is a temporary directory in memory, where there is such a thing: these
-// tests publish often, with all the fsyncs.
-func memoryDir(t *testing.T) string {
-	t.Helper()
-	base, err := os.MkdirTemp("/dev/shm", "qsync-test-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(base) })
-	return base
-}
-
 func scrubDir(t *testing.T) (target *dir.Target, base string) {
 	t.Helper()
-	base = memoryDir(t)
+	base = targettest.MemoryDir(t)
 	target, err := dir.New(base)
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +32,7 @@ func scrubDir(t *testing.T) (target *dir.Target, base string) {
 func newScrubStage(t *testing.T, targets ...publish.Target) *targettest.Stage {
 	t.Helper()
 	s := targettest.NewStage(t, targets...)
-	s.Publisher.StateDir = memoryDir(t)
+	s.Publisher.StateDir = targettest.MemoryDir(t)
 	return s
 }
 
@@ -115,7 +103,7 @@ func anyFile(t *testing.T, base, pattern string) (file string) {
 func TestScrubMends(t *testing.T) {
 	first, firstBase := scrubDir(t)
 	second, secondBase := scrubDir(t)
-	filesBase := memoryDir(t)
+	filesBase := targettest.MemoryDir(t)
 	files, err := dir.NewFiles(filesBase)
 	if err != nil {
 		t.Fatal(err)
@@ -357,7 +345,7 @@ func TestScrubPace(t *testing.T) {
 // TestScrubGoesOn: a pass that is cut off at any point goes on there.
 func TestScrubGoesOn(t *testing.T) {
 	target, _ := scrubDir(t)
-	files, err := dir.NewFiles(memoryDir(t))
+	files, err := dir.NewFiles(targettest.MemoryDir(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -424,7 +412,7 @@ func putAgain(t *testing.T, s *targettest.Stage, channel string, generation, ver
 // anew by the next run, and not copied; the older version's is mended from then on.
 func TestScrubFilesNowhere(t *testing.T) {
 	first, firstBase := scrubDir(t)
-	filesBase := memoryDir(t)
+	filesBase := targettest.MemoryDir(t)
 	files, err := dir.NewFiles(filesBase)
 	if err != nil {
 		t.Fatal(err)

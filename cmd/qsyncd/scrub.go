@@ -44,7 +44,7 @@ interrupted goes on where it was, if that was less than a day ago.`,
 		},
 	}
 	addConfigFlag(cmd, &o.configFile)
-	cmd.Flags().StringVar(&o.rate, "rate", "", "bytes to read in a second at most, like 20MB; 0 is any number (default: scrub.rate)")
+	cmd.Flags().StringVar(&o.rate, "rate", "", "`BYTES` to read in a second at most, like 20MB; 0 is any number (default: scrub.rate)")
 	return cmd
 }
 

@@ -22,9 +22,10 @@ func statusCommand() *cobra.Command {
 		Use:   "status -c FILE",
 		Short: "Show how the agent, its channels and their nodes do",
 		Long: `Show whether the agent runs, and of each channel the next run, the last ones, the
-node's health, what those who fetch see, and what is wrong; and the room on the
-disks. That something is wrong is no error of this command: with --json each
-channel says whether it is ok.`,
+node's health, what those who fetch see, each location, and what is wrong; how far the
+scrub is, what was delivered, which mails wait; and the room on the disks. That
+something is wrong is no error of this command: with --json each channel says whether
+it is ok.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return showStatus(cmd.Context(), term.NewOutput(cmd), configFile)

@@ -27,36 +27,24 @@ func newTarget(t *testing.T, base string) *dir.Target {
 }
 
 func TestTarget(t *testing.T) {
-	targettest.Run(t, func(t *testing.T) publish.Target { return newTarget(t, memoryDir(t)) })
+	targettest.Run(t, func(t *testing.T) publish.Target { return newTarget(t, targettest.MemoryDir(t)) })
 }
 
 func TestFiles(t *testing.T) {
 	newFiles := func(t *testing.T) dir.Files {
-		f, err := dir.NewFiles(memoryDir(t))
+		f, err := dir.NewFiles(targettest.MemoryDir(t))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return f
 	}
-	targettest.RunFiles(t, newFiles, func(t *testing.T) publish.Target { return newTarget(t, memoryDir(t)) })
-}
-
-// memoryDir is a temporary directory in memory, where there is such a thing:
-// the suite publishes a thousand times, with all the fsyncs.
-func memoryDir(t *testing.T) string {
-	t.Helper()
-	base, err := os.MkdirTemp("/dev/shm", "qsync-test-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(base) })
-	return base
+	targettest.RunFiles(t, newFiles, func(t *testing.T) publish.Target { return newTarget(t, targettest.MemoryDir(t)) })
 }
 
 // TestMemory: of a file that is written little is in memory, however large its pieces are.
 func TestMemory(t *testing.T) {
 	const size, most = 64 << 20, 6 << 20
-	target, err := dir.NewFiles(memoryDir(t))
+	target, err := dir.NewFiles(targettest.MemoryDir(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 // A table says where the blocks of a version are. It is a file of its own, is written
 // once, and is read where it lies:
 //
-//	header    magic, and the number of records, fences, objects and bytes of nodes
+//	header    magic, and the number of records, fences, objects and bytes of nodes, 8 bytes each
 //	nodes     blocks of links, which are in no object
 //	records   48 bytes each, in the order of their digests
 //	fences    the first 8 bytes of every 256th digest, which are kept in memory

@@ -26,7 +26,7 @@ func classOf(probes, failed int) string {
 // barWidth is that of a day with the gap behind it, which the style draws.
 const barWidth = 4
 
-// svg draws each kind of day as one path of dashes: days in a row are one line, so that
+// bars draws each kind of day as one path of dashes: days in a row are one line, so that
 // a quarter of a year takes less than a paragraph.
 func (d *Days) bars() *html.Node {
 	paths := map[string]*strings.Builder{}

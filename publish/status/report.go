@@ -187,7 +187,7 @@ func nodeChanges(channel string, runs []Run) (all []Change) {
 	return all
 }
 
-// Runs is how many runs there were, by what became of them.
+// runs is how many runs there were, by what became of them.
 func (c *ReportChannel) runs() (n int) {
 	for _, of := range c.Outcomes {
 		n += of

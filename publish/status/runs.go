@@ -1,10 +1,3 @@
-// Package status keeps what an agent has done and seen, and tells it: by a [Page] to
-// everybody, and by a [Report] on a month to those who look after it.
-//
-// Every run is recorded before it touches anything and again when it has ended,
-// in one small database file; probes and changes have files of their own. A file is
-// opened for each operation and locked only for as long as that takes: one process
-// writes while others read, and a record is durable when the call returns.
 package status
 
 import (

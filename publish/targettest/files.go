@@ -193,30 +193,14 @@ func testCopyReplaces(t *testing.T, target filesTarget) {
 	before, after := randomBytes(1, 1000), randomBytes(2, 1000)
 	mustAssemble(t, target, oldKey, after)
 	mustAssemble(t, target, newKey, before)
-	done := make(chan struct{})
-	var reader sync.WaitGroup
-	reader.Go(func() {
-		for {
-			got, err := target.Read(t.Context(), newKey, 0, 1000)
-			if err != nil || !bytes.Equal(got, before) && !bytes.Equal(got, after) {
-				t.Errorf("while it is replaced: %d bytes, neither the old nor the new ones, %v", len(got), err)
-				return
-			}
-			select {
-			case <-done:
-				return
-			default:
-			}
-		}
-	})
+	stop := readMeanwhile(t, target, newKey, 1, before, after)
 	for range 20 {
 		if err := target.Copy(t.Context(), newKey, oldKey); err != nil {
 			t.Error(err)
 		}
 		mustAssemble(t, target, newKey, before)
 	}
-	close(done)
-	reader.Wait()
+	stop()
 }
 
 // filesRecorder notes what is stored, in order.

@@ -54,17 +54,17 @@ func newProbing(log *slog.Logger, noted func()) *probing {
 // wait holds up no other.
 func (p *probing) start(ctx context.Context, _ *beside, cfg *config.Agent, workers *sync.WaitGroup) {
 	probed := map[[2]string]bool{}
-	sites, room := map[string]*site{}, probe.NewRoom()
+	sharedAt, room := map[string]*shared{}, probe.NewRoom()
 	for _, channel := range cfg.ChannelNames() {
 		if cfg.Probe.Off {
 			break
 		}
 		for _, v := range newVisits(cfg, channel, p.log) {
 			location := v.place.Location
-			if sites[location] == nil {
-				sites[location] = newSite()
+			if sharedAt[location] == nil {
+				sharedAt[location] = newShared()
 			}
-			v.site, v.room, v.noted = sites[location], room, p.noted
+			v.shared, v.room, v.noted = sharedAt[location], room, p.noted
 			probed[[2]string{channel, location}] = true
 			workers.Go(func() { v.run(ctx) })
 		}
@@ -78,13 +78,13 @@ func (p *probing) start(ctx context.Context, _ *beside, cfg *config.Agent, worke
 	})
 }
 
-// site is a location, whatever channels are there.
-type site struct {
+// shared is what the visits of a location share, whatever channels they are to.
+type shared struct {
 	slots    *semaphore.Weighted
 	failures atomic.Int64 // of probes in a row, of any channels
 }
 
-func newSite() *site { return &site{slots: semaphore.NewWeighted(probesAtOnce)} }
+func newShared() *shared { return &shared{slots: semaphore.NewWeighted(probesAtOnce)} }
 
 // enough is how many failures in a row there are of a location that is down for all: then
 // nothing more is tried again, so that all channels are seen in time.
@@ -95,7 +95,7 @@ type visits struct {
 	config *config.Agent
 	place  *probe.Place
 	record *status.Probes
-	site   *site
+	shared *shared
 	room   *semaphore.Weighted
 	began  time.Time // when there was something to probe
 	log    *slog.Logger
@@ -111,7 +111,7 @@ type visits struct {
 func newVisits(cfg *config.Agent, channel string, log *slog.Logger) (all []*visits) {
 	for _, place := range places(cfg, channel) {
 		all = append(all, &visits{
-			config: cfg, place: place, site: newSite(), record: status.ProbesIn(cfg.State),
+			config: cfg, place: place, shared: newShared(), record: status.ProbesIn(cfg.State),
 			log: log.With("channel", channel, "location", place.Location),
 		})
 	}
@@ -130,11 +130,11 @@ func (v *visits) run(ctx context.Context) {
 		case <-time.After(wait):
 		}
 		begin := time.Now()
-		if v.site.slots.Acquire(ctx, 1) != nil {
+		if v.shared.slots.Acquire(ctx, 1) != nil {
 			return
 		}
 		err := v.look(ctx)
-		v.site.slots.Release(1)
+		v.shared.slots.Release(1)
 		if err != nil && ctx.Err() == nil {
 			v.log.Error("the location cannot be probed", because(err)...)
 		}
@@ -162,7 +162,7 @@ func (v *visits) look(ctx context.Context) error {
 	}
 	v.keys, reader.KeysSince = reader.Keys, v.keysSince
 	reader.Sample, reader.Ahead, reader.Room = sampleOf(v.config, len(v.config.Channels)), samplesAhead, v.room
-	if v.site.failures.Load() >= enough {
+	if v.shared.failures.Load() >= enough {
 		reader.Patience = 0
 	}
 	seen, err := reader.Probe(ctx, v.place)
@@ -170,9 +170,9 @@ func (v *visits) look(ctx context.Context) error {
 		return err
 	}
 	if seen.OK() {
-		v.site.failures.Store(0)
+		v.shared.failures.Store(0)
 	} else {
-		v.site.failures.Add(1)
+		v.shared.failures.Add(1)
 	}
 	return v.note(seen)
 }

@@ -33,15 +33,8 @@ var errProbe = errors.New("want off, or {interval: 5m, sample: 16MiB}")
 
 // UnmarshalYAML implements [yaml.Unmarshaler].
 func (p *Probe) UnmarshalYAML(n *yaml.Node) error {
-	if n.Kind == yaml.MappingNode {
-		type plain Probe
-		return n.Decode((*plain)(p))
-	}
-	if n.Value != "off" {
-		return errProbe
-	}
-	p.Off = true
-	return nil
+	type plain Probe
+	return decodeOrOff(n, (*plain)(p), &p.Off, errProbe)
 }
 
 // Defaults of the probe.

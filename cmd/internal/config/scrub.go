@@ -40,15 +40,8 @@ var errScrub = errors.New("want off, or {every: 30d, rate: 20MB}")
 
 // UnmarshalYAML implements [yaml.Unmarshaler].
 func (s *Scrub) UnmarshalYAML(n *yaml.Node) error {
-	if n.Kind == yaml.MappingNode {
-		type plain Scrub
-		return n.Decode((*plain)(s))
-	}
-	if n.Value != "off" {
-		return errScrub
-	}
-	s.Off = true
-	return nil
+	type plain Scrub
+	return decodeOrOff(n, (*plain)(s), &s.Off, errScrub)
 }
 
 func (s *Scrub) setDefaults() {

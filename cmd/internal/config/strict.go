@@ -179,3 +179,15 @@ func describe(n *yaml.Node) string {
 	}
 	return fmt.Sprintf("%.80q", n.Value)
 }
+
+// decodeOrOff decodes a mapping, or takes note of the word off in its place.
+func decodeOrOff(n *yaml.Node, mapping any, off *bool, wrong error) error {
+	if n.Kind == yaml.MappingNode {
+		return n.Decode(mapping)
+	}
+	if n.Value != "off" {
+		return wrong
+	}
+	*off = true
+	return nil
+}
