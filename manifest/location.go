@@ -24,6 +24,16 @@ const (
 	UseNever Use = "never" // not at all
 )
 
+// UseOf is how the publisher asks that the place at a URL is used.
+func (m *Manifest) UseOf(rawURL string) Use {
+	for _, l := range m.Locations {
+		if SamePlace(rawURL, l.URL) {
+			return l.Use
+		}
+	}
+	return ""
+}
+
 // requesterPays is what the URL of a bucket says whose readers are billed.
 const requesterPays = "requester-pays"
 

@@ -29,6 +29,18 @@ func TestSamePlace(t *testing.T) {
 	}
 }
 
+func TestUseOf(t *testing.T) {
+	m := &Manifest{Locations: []Location{{URL: "https://d1.cloudfront.net/polka", Use: UseNever}, {URL: "s3://bucket/polka", Use: UseLast}}}
+	for u, want := range map[string]Use{
+		"https://d1.cloudfront.net/polka/": UseNever, "s3://bucket/polka?region=eu-west-1": UseLast,
+		"https://d1.cloudfront.net": "", "ipfs": "", "": "",
+	} {
+		if got := m.UseOf(u); got != want {
+			t.Errorf("use of %q is %q, want %q", u, got, want)
+		}
+	}
+}
+
 func TestBillsReaders(t *testing.T) {
 	for u, want := range map[string]bool{
 		"s3://b?region=us-east-1&requester-pays=true": true, "s3://b?requester-pays=false": false, "s3://b": false,

@@ -57,7 +57,8 @@ type Publisher struct {
 	// Addresses gives versions their names on IPFS; nil is none.
 	Addresses Addresses
 	// Uses sets how those who fetch are asked to use the places that a manifest names: it
-	// changes each Use and nothing else. nil leaves them as they are.
+	// changes each Use and nothing else. nil leaves them as they are. With an error a new
+	// version is like the one before it.
 	Uses func(*manifest.Manifest) error
 	// Signers sign heads and catalogs, all of them each time.
 	Signers []note.Signer

@@ -267,9 +267,7 @@ func (r *Run) storeManifest(ctx context.Context, m *manifest.Manifest, x *manife
 			return manifest.Snapshot{}, fmt.Errorf("compute the addresses on IPFS: %w", err)
 		}
 	}
-	if err := r.p.setUses(m); err != nil {
-		return manifest.Snapshot{}, err
-	}
+	r.setUses(m)
 	if body, err = m.Marshal(); err != nil {
 		return manifest.Snapshot{}, err
 	}

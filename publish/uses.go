@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -12,8 +13,9 @@ import (
 // how their places are to be used. Each that says something else gets another manifest,
 // of the same index; the head that names them is signed under the next sequence, and the
 // manifests before stay for those who are reading them. It returns how many versions
-// have changed: where there are none nothing is signed. Error: ErrNotFound if nothing
-// has been published.
+// have changed: where there are none, or nothing has been published, nothing is signed. A
+// version whose manifest no target has whole keeps the others from nothing; it is an error
+// when they are done.
 func (p *Publisher) RenewUses(ctx context.Context, channel string) (changed int, err error) {
 	op := p.operation()
 	defer op.invalidate(ctx)
@@ -40,12 +42,18 @@ func (p *Publisher) renewUses(ctx context.Context, channel string) (changed int,
 		return 0, err
 	}
 	if head == nil {
-		return 0, fmt.Errorf("%w: nothing has been published yet", ErrNotFound)
+		return 0, nil
 	}
+	var unreadable error
 	replaced := map[manifest.Snapshot]manifest.Snapshot{}
 	var before []manifest.Snapshot
 	for _, s := range head.Snapshots {
-		next, err := p.replaceManifest(ctx, channel, s)
+		m, err := p.readLive(ctx, channel, s)
+		if err != nil {
+			unreadable = errors.Join(unreadable, fmt.Errorf("version %s: %w", s.Version, err))
+			continue
+		}
+		next, err := p.replaceManifest(ctx, s, m)
 		if err != nil {
 			return 0, fmt.Errorf("version %s: %w", s.Version, err)
 		}
@@ -54,7 +62,7 @@ func (p *Publisher) renewUses(ctx context.Context, channel string) (changed int,
 		}
 	}
 	if len(before) == 0 {
-		return 0, nil
+		return 0, unreadable
 	}
 	committed, err := p.rewriteHead(ctx, channel, func(present *manifest.Head) ([]manifest.Snapshot, error) {
 		if present == nil {
@@ -76,20 +84,31 @@ func (p *Publisher) renewUses(ctx context.Context, channel string) (changed int,
 		return snapshots, nil
 	})
 	if committed == nil {
-		return 0, err
+		return 0, errors.Join(err, unreadable)
 	}
-	return len(before), err
+	return len(before), errors.Join(err, unreadable)
 }
 
-// replaceManifest stores a manifest that says of its places what is to be said now, and
-// returns how a head names it: as before, if that says so already.
-func (p *Publisher) replaceManifest(ctx context.Context, channel string, s manifest.Snapshot) (next manifest.Snapshot, err error) {
-	m, err := readManifest(ctx, p.Targets[0], channel, s)
-	if err != nil {
-		return s, err
+// readLive reads the manifest of a version from the first target that has it whole.
+func (p *Publisher) readLive(ctx context.Context, channel string, s manifest.Snapshot) (*manifest.Manifest, error) {
+	var all []error
+	for _, t := range p.Targets {
+		m, err := readManifest(ctx, t, channel, s)
+		if err == nil {
+			return m, nil
+		}
+		all = append(all, err)
 	}
-	if err := p.setUses(m); err != nil {
-		return s, err
+	return nil, errors.Join(all...)
+}
+
+// replaceManifest stores the manifest of a version with what it is to say now of its
+// places, and returns how a head names it: as before, if it says so already.
+func (p *Publisher) replaceManifest(ctx context.Context, s manifest.Snapshot, m *manifest.Manifest) (next manifest.Snapshot, err error) {
+	if p.Uses != nil {
+		if err := p.Uses(m); err != nil {
+			return s, err
+		}
 	}
 	body, err := m.Marshal()
 	if err != nil {
@@ -120,10 +139,26 @@ func (p *Publisher) putBeside(ctx context.Context, t Target, s, next manifest.Sn
 	return checkObject(ctx, t, o, next.Size)
 }
 
-// setUses sets how the places of a manifest are to be used.
-func (p *Publisher) setUses(m *manifest.Manifest) error {
-	if p.Uses == nil {
-		return nil
+// setUses sets how the places of a new version are to be used. While that cannot be found
+// out it is as with the version before: a record that cannot be read keeps nobody from
+// publishing.
+func (r *Run) setUses(m *manifest.Manifest) {
+	if r.p.Uses == nil {
+		return
 	}
-	return p.Uses(m)
+	err := r.p.Uses(m)
+	if err == nil {
+		return
+	}
+	r.p.log().Error("how places are to be used is not known, and stays as it is", "error", err)
+	before := r.manifest
+	if before == nil {
+		before = &manifest.Manifest{}
+	}
+	for i := range m.Locations {
+		m.Locations[i].Use = before.UseOf(m.Locations[i].URL)
+	}
+	if m.IPFS != nil && before.IPFS != nil {
+		m.IPFS.Use = before.IPFS.Use
+	}
 }

@@ -18,6 +18,8 @@ func TestUses(t *testing.T) {
 				return targettest.NewStage(t, first, newSecond(t))
 			}
 			targettest.Uses(t, newStage)
+			t.Run("Unreadable", func(t *testing.T) { targettest.UsesUnreadable(t, newStage) })
+			t.Run("Unknown", func(t *testing.T) { targettest.UsesUnknown(t, newStage) })
 			if name == "files" { // which has a target of segments too
 				t.Run("Faults", func(t *testing.T) { targettest.UsesFaults(t, newStage) })
 			}

@@ -124,6 +124,8 @@ func (l *limited) configure() {
 publisher: snapshots.example.org
 key: snapshots.example.org.key
 state: state
+probe: off # which reads from the distribution too
+scrub: off
 targets:
   - s3: {bucket: %[1]s, region: %[2]s, endpoint: "%[3]s", prefix: polka}
     cloudfront: {distribution: %[4]s, url: "%[5]s"}

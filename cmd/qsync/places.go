@@ -50,7 +50,7 @@ func (p *places) choose(ctx context.Context, m *manifest.Manifest) (*fetcher.Pla
 		if kind := kindOf(u); kind == kindIPFS || !p.allowed(kind) {
 			continue
 		}
-		switch useOf(m, u) {
+		switch m.UseOf(u) {
 		case manifest.UseNever:
 			c.LeftOut = append(c.LeftOut, s.String())
 			p.asked = append(p.asked, "the publisher asks to take no data from "+s.String()+" at present")
@@ -148,16 +148,6 @@ func (p *places) explain(err error) error {
 		return err
 	}
 	return fmt.Errorf("%s: %w", strings.Join(p.asked, "; "), err)
-}
-
-// useOf is how the publisher asks that a place is used.
-func useOf(m *manifest.Manifest, rawURL string) manifest.Use {
-	for _, l := range m.Locations {
-		if manifest.SamePlace(rawURL, l.URL) {
-			return l.Use
-		}
-	}
-	return ""
 }
 
 // isPublic reports whether a place that the user has not named may be used: what the

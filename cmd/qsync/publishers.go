@@ -39,7 +39,7 @@ func (o *publisherOptions) addFlags(cmd *cobra.Command) {
 	flags.IntVar(&o.threshold, "threshold", 0, "how many of the keys, `N`, must have signed (default 1)")
 	flags.StringArrayVar(&o.peers, "peer", nil, "node of IPFS that may have the snapshots, as a `MULTIADDR` that ends in /p2p/…; may be repeated")
 	flags.StringArrayVar(&o.gateways, "gateway", nil, "`URL` of a gateway of IPFS that may have them, of which nothing is trusted; may be repeated")
-	flags.BoolVar(&o.allowRequesterPays, "allow-requester-pays", false, "agree that your account is billed for what is read from an s3://… bucket whose owner asks for that")
+	flags.BoolVar(&o.allowRequesterPays, "allow-requester-pays", false, "agree that your account is billed for what is read from an s3://… bucket whose owner asks for that, also one that you have not named and the publisher names while it asks to spare its CDN")
 	flags.StringVar(&o.cookieFile, "cookie-file", "", "`FILE` of cookies that let you in, as the publisher gives it out or curl writes it")
 	flags.StringVar(&o.signURLs, "sign-urls", "", "sign each URL with the key in `KEY_PAIR_ID:KEY_FILE`, for a CloudFront distribution that lets in who has it")
 	cmd.MarkFlagsMutuallyExclusive("cookie-file", "sign-urls")

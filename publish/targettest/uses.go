@@ -2,6 +2,8 @@ package targettest
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -97,6 +99,71 @@ func UsesFaults(t *testing.T, newStage func(t *testing.T) *Stage) {
 		s.wantUse(manifest.UseNever)
 		s.wantManifests(before)
 	})
+}
+
+// UsesUnreadable: a manifest is read where it is whole, and one that is so nowhere leaves
+// the other versions to be changed. Nothing published is no error, and no manifest is one.
+func UsesUnreadable(t *testing.T, newStage func(t *testing.T) *Stage) {
+	s, before := usesStage(t, newStage, 2)
+	s.use(manifest.UseNever)
+	first := s.targets[0]
+	remove := func(target publish.Target, key string) (body []byte) {
+		t.Helper()
+		body, _, err := target.Load(t.Context(), key)
+		if err == nil {
+			err = target.Delete(t.Context(), key)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return body
+	}
+	remove(first, manifest.ManifestKey(before[0].Manifest))
+	rot(t, first, manifest.ManifestKey(before[1].Manifest), make([]byte, before[1].Size))
+	if n := s.mustRenewUses(); n != len(before) {
+		t.Errorf("%d versions have changed, want %d", n, len(before))
+	}
+	s.wantUse(manifest.UseNever)
+
+	now := s.Heads()[0].Snapshots
+	key := manifest.ManifestKey(now[1].Manifest)
+	var body []byte
+	for _, target := range s.targets {
+		body = remove(target, key)
+	}
+	s.use(manifest.UseLast)
+	n, err := s.Publisher.RenewUses(t.Context(), Channel)
+	if n != 1 || !errors.Is(err, publish.ErrNotFound) || !strings.Contains(err.Error(), now[1].Version) {
+		t.Errorf("%d versions have changed, and the error is %v", n, err)
+	}
+	if after := s.Heads()[0].Snapshots; after[0] == now[0] || after[1] != now[1] {
+		t.Errorf("the head names %+v after %+v", after, now)
+	}
+	for _, target := range s.targets {
+		mustPut(t, target, key, body)
+	}
+	if n := s.mustRenewUses(); n != 1 {
+		t.Errorf("%d versions have changed, want the one that was unreadable", n)
+	}
+	s.wantUse(manifest.UseLast)
+	if n, err := s.Publisher.RenewUses(t.Context(), "other"); n != 0 || err != nil {
+		t.Errorf("%d versions have changed where nothing is published: %v", n, err)
+	}
+}
+
+// UsesUnknown: where it cannot be found out how places are to be used, what is published
+// says what the version before says.
+func UsesUnknown(t *testing.T, newStage func(t *testing.T) *Stage) {
+	s := newStage(t)
+	unknown := func(*manifest.Manifest) error { return ErrInjected }
+	s.Publisher.Uses = unknown
+	s.publishAt(0)
+	s.wantUse("")
+	s.use(manifest.UseNever)
+	s.mustRenewUses()
+	s.Publisher.Uses = unknown
+	s.publishAt(1)
+	s.wantUse(manifest.UseNever)
 }
 
 // wantManifests checks that all targets hold the manifests after a prune.

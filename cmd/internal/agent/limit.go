@@ -207,17 +207,11 @@ func (l *loop) keepLimits(ctx context.Context, a *config.Agent, channel string, 
 	}
 	publisher.Uses = u.set
 	changed, err := publisher.RenewUses(ctx, channel)
-	if errors.Is(err, publish.ErrNotFound) { // then the first version says it
-		err = nil
-	}
-	if err == nil {
-		err = u.done(outbox, channel)
+	if text, jsonErr := json.Marshal(u); jsonErr == nil && changed > 0 {
+		l.Log.Info("how places are to be used is signed anew", "channel", channel, "versions", changed, "uses", string(text))
 	}
 	if err != nil {
 		return err
 	}
-	if text, err := json.Marshal(u); err == nil {
-		l.Log.Info("how places are to be used is signed anew", "channel", channel, "versions", changed, "uses", string(text))
-	}
-	return nil
+	return u.done(outbox, channel) // where nothing is published the first version says it
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/manifest"
+	"github.com/qsync/qsync/publish"
 	"github.com/qsync/qsync/publish/alarm"
 	"github.com/qsync/qsync/publish/cloudfront/cloudfronttest"
 	"github.com/qsync/qsync/publish/quota"
@@ -241,6 +242,59 @@ func TestKeepLimitsFails(t *testing.T) {
 	must(t, s.keep(time.Now()))
 	if _, got := s.uses(); !slices.Equal(got, []manifest.Use{manifest.UseNever}) {
 		t.Errorf("it says %q", got)
+	}
+}
+
+// TestKeepLimitsUnreadable: a version whose manifest is lost keeps no other one from
+// being signed, and is not forgotten.
+func TestKeepLimitsUnreadable(t *testing.T) {
+	s := newLimitStage(t)
+	s.publish()
+	p, err := NewPublisher(s.conf, nil)
+	must(t, err)
+	live, err := p.Live(t.Context(), demo)
+	must(t, err)
+	lost := filepath.Join(s.conf.Targets[0].Dir.Path, manifest.ManifestKey(live[0].Snapshot.Manifest))
+	s.publish()
+	must(t, os.Rename(lost, lost+".away"))
+	record(t, s.conf.State, "E1", time.Now(), 51e12, 51e12)
+	for range 2 {
+		if err := s.keep(time.Now()); !errors.Is(err, publish.ErrNotFound) || !strings.Contains(err.Error(), live[0].Snapshot.Version) {
+			t.Errorf("error is %v", err)
+		}
+	}
+	must(t, os.Rename(lost+".away", lost))
+	if sequence, got := s.uses(); sequence != 3 || !slices.Equal(got, []manifest.Use{manifest.UseNever, ""}) {
+		t.Errorf("sequence %d says %q", sequence, got)
+	}
+	must(t, s.keep(time.Now()))
+	if sequence, got := s.uses(); sequence != 4 || !slices.Equal(got, []manifest.Use{manifest.UseNever, manifest.UseNever}) {
+		t.Errorf("sequence %d says %q", sequence, got)
+	}
+}
+
+// TestLimitUnknown: with a record that cannot be read a version says what the one before
+// it says.
+func TestLimitUnknown(t *testing.T) {
+	s := newLimitStage(t)
+	s.publish()
+	record(t, s.conf.State, "E1", time.Now(), 51e12, 51e12)
+	must(t, s.keep(time.Now()))
+	file := filepath.Join(s.conf.State, "alarms.db")
+	must(t, os.Rename(file, file+".away"))
+	must(t, os.WriteFile(file, bytes.Repeat([]byte("rotten\n"), 10_000), 0o600))
+	s.publish()
+	if _, got := s.uses(); !slices.Equal(got, []manifest.Use{manifest.UseNever, manifest.UseNever}) {
+		t.Errorf("it says %q", got)
+	}
+	if !strings.Contains(s.log.String(), "level=ERROR") || !strings.Contains(s.log.String(), "alarms.db") {
+		t.Errorf("the log does not say so:\n%s", s.log.String())
+	}
+	must(t, os.Rename(file+".away", file))
+	s.conf.Quota = nil
+	must(t, s.keep(time.Now()))
+	if _, got := s.uses(); !slices.Equal(got, []manifest.Use{"", ""}) {
+		t.Errorf("with no limit any more it says %q", got)
 	}
 }
 

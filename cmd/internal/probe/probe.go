@@ -3,8 +3,9 @@
 //
 // A probe asks for head and catalog, believes nobody but the publisher's keys, follows
 // the digests down to manifest and index, and reads a sample of the snapshot: spans of
-// chunks that are drawn at random, each chunk checked. What fails is tried again for some
-// seconds, the very same spans too, before the location counts as down.
+// chunks that are drawn at random, each chunk checked. Where the manifest asks to take no
+// data, index and sample are left out. What fails is tried again for some seconds, the very
+// same spans too, before the location counts as down.
 package probe
 
 import (
@@ -142,7 +143,7 @@ func (r *Reader) attempt(ctx context.Context, p *Place, seen *status.Probe) erro
 		m, err = r.snapshot(ctx, p, timed, seen)
 		return err
 	})
-	if err != nil {
+	if err != nil || m.UseOf(p.Location) == manifest.UseNever {
 		return err
 	}
 	if p.index != m.Index.Digest {
