@@ -33,6 +33,7 @@ import (
 // What no target has whole is stored anew by the next run, as far as the database still
 // has it: see [Run.Previous].
 type Scrub struct {
+	// Publisher may be another one in each round.
 	Publisher *Publisher
 	// Channels are all that the publisher has on its targets.
 	Channels []string

@@ -275,6 +275,30 @@ func TestScrubForged(t *testing.T) {
 	}
 }
 
+// TestScrubKeyChanged: only a head that is not ours where another target's is may be
+// deleted. If none is, it may be that the key is another one.
+func TestScrubKeyChanged(t *testing.T) {
+	first, firstBase := scrubDir(t)
+	second, secondBase := scrubDir(t)
+	s := newScrubStage(t, first, second)
+	mustPublish(t, s, 0)
+	sc := &publish.Scrub{Publisher: s.Publisher, Channels: []string{targettest.Channel}, Name: "hand"}
+	for i, base := range []string{firstBase, secondBase} {
+		flip(t, headFile(base))
+		_, err := sc.Round(t.Context())
+		wantError(t, err, "is not ours")
+		all := damage(t, s)
+		if len(all) != i+1 {
+			t.Fatalf("%+v", all)
+		}
+		for _, d := range all {
+			if strings.Contains(d.Wrong, "delete it here") != (i == 0) || strings.Contains(d.Wrong, "the key may have been changed") != (i == 1) {
+				t.Errorf("%d targets have a head that is not ours: %+v", i+1, d)
+			}
+		}
+	}
+}
+
 // counting counts the bytes that are read.
 type counting struct {
 	publish.Target
