@@ -78,10 +78,11 @@ type scrubbing struct {
 	until  time.Time // when it is time to look again; zero is never
 
 	saved    time.Time
-	suspects []string        // keys on the target at hand
-	at       status.Cursor   // on the target at hand; on record are only those before it
-	broken   []status.Damage // not on record yet
-	whole    []status.Damage // likewise
+	suspects []string                 // keys on the target at hand
+	at       status.Cursor            // on the target at hand; on record are only those before it
+	broken   []status.Damage          // not on record yet
+	whole    []status.Damage          // likewise
+	known    map[string]status.Damage // by target and key: broken at the begin of the round
 	renewed  map[string]string
 	failed   map[string]error // by target; the others go on
 }
@@ -104,7 +105,7 @@ func (s *Scrub) Round(ctx context.Context) (next time.Time, err error) {
 	defer lock.Unlock()
 	r := &scrubbing{
 		Scrub: s, p: s.Publisher.operation(), record: status.ScrubsIn(s.Publisher.StateDir), log: s.Log,
-		pace: rate.NewLimiter(rate.Inf, readPiece), renewed: map[string]string{}, failed: map[string]error{},
+		pace: rate.NewLimiter(rate.Inf, readPiece), renewed: map[string]string{}, known: map[string]status.Damage{}, failed: map[string]error{},
 	}
 	r.setPace(0)
 	if r.log == nil {
@@ -121,7 +122,6 @@ func (s *Scrub) Round(ctx context.Context) (next time.Time, err error) {
 		r.pass.Cursors = map[string]status.Cursor{}
 	}
 	err = r.round(ctx, fresh)
-	r.invalidate(ctx)
 	r.pass.Error = ""
 	if err != nil && ctx.Err() == nil {
 		r.pass.Error = strings.ReplaceAll(err.Error(), "\n", "; ")
@@ -129,7 +129,7 @@ func (s *Scrub) Round(ctx context.Context) (next time.Time, err error) {
 	if ctx.Err() == nil && err == nil && r.pass.End.IsZero() && r.finished() {
 		r.pass.End = r.p.now().UTC()
 	}
-	err = errors.Join(err, r.save())
+	err = errors.Join(err, r.save(ctx))
 	return r.next(), err
 }
 
@@ -255,8 +255,17 @@ func (s *scrubbing) wait(ctx context.Context, n int64) error {
 	return nil
 }
 
-// save puts on record how far the pass is.
-func (s *scrubbing) save() error {
+// save puts on record how far the pass is. What was broken is whole there only when
+// the caches have forgotten it: until then it is looked at again, and they are told again.
+func (s *scrubbing) save(ctx context.Context) error {
+	untold := s.invalidate(ctx)
+	for i := range s.broken {
+		if d := &s.broken[i]; untold[d.Key] && !d.Mended.IsZero() {
+			d.Mended = time.Time{}
+			d.Wrong += "; it is mended, but a cache may have it still"
+		}
+	}
+	s.whole = slices.DeleteFunc(s.whole, func(d status.Damage) bool { return untold[d.Key] })
 	err := s.record.Save(s.Name, s.pass, s.p.now(), s.broken, s.whole)
 	if err == nil {
 		s.broken, s.whole, s.saved = nil, nil, s.p.now()
@@ -274,6 +283,8 @@ func (s *scrubbing) recheck(ctx context.Context, all bool) error {
 	for _, d := range known {
 		if !slices.ContainsFunc(s.p.Targets, func(t Target) bool { return t.String() == d.Target }) {
 			s.whole = append(s.whole, d) // nobody publishes there any more
+		} else if d.Mended.IsZero() {
+			s.known[d.Target+"\x00"+d.Key] = d
 		}
 	}
 	s.eachTarget(ctx, func(ctx context.Context, t Target) error {

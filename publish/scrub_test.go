@@ -3,6 +3,7 @@ package publish_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -528,10 +529,46 @@ func TestScrubInvalidates(t *testing.T) {
 	}
 }
 
-type forgetful struct{ keys []string }
+// TestScrubInvalidatesAgain: nothing counts as mended before the caches know.
+func TestScrubInvalidatesAgain(t *testing.T) {
+	first, firstBase := scrubDir(t)
+	second, _ := scrubDir(t)
+	s := newScrubStage(t, first, second)
+	mustPublish(t, s, 0)
+	told := &forgetful{}
+	s.Publisher.Caches = []publish.Cache{told}
+	told.err = errors.New("out of order")
+	told.look = func(key string) {
+		for _, d := range damage(t, s) {
+			if d.Key == key && !d.Mended.IsZero() {
+				t.Errorf("it is on record as mended before the cache is told: %+v", d)
+			}
+		}
+	}
+	flip(t, anyFile(t, firstBase, "segments/*/*"))
+	if all := scrub(t, s); len(all) != 1 || !all[0].Mended.IsZero() || !strings.Contains(all[0].Wrong, "a cache may have it still") {
+		t.Errorf("the cache was not told, and on record is %+v", all)
+	}
+	s.CheckWhole()
+	told.keys, told.err = nil, nil
+	if all := scrub(t, s); len(all) != 0 || len(told.keys) != 1 {
+		t.Errorf("the cache is told %q, and on record is %+v", told.keys, all)
+	}
+}
+
+type forgetful struct {
+	keys []string
+	err  error
+	look func(key string) // may be nil
+}
 
 func (f *forgetful) Invalidate(_ context.Context, keys []string) error {
+	for _, key := range keys {
+		if f.look != nil {
+			f.look(key)
+		}
+	}
 	f.keys = append(f.keys, keys...)
-	return nil
+	return f.err
 }
 func (f *forgetful) String() string { return "cache" }

@@ -148,7 +148,11 @@ func (s *scrubbing) mendObject(ctx context.Context, t Target, o object, size int
 }
 
 // foundWhole takes note that nothing is wrong with an object, or that nobody needs it.
+// What was broken before was mended by a run, or by a scrub that was cut off.
 func (s *scrubbing) foundWhole(t Target, key string) {
+	if d, ok := s.known[t.String()+"\x00"+key]; ok && mayBeCached(d.Wrong) {
+		s.p.swapped[key] = true
+	}
 	s.whole = append(s.whole, status.Damage{Target: t.String(), Key: key})
 }
 
@@ -171,11 +175,8 @@ func (s *scrubbing) foundBroken(ctx context.Context, t Target, key, wrong string
 		s.log.Error("a published object is broken, and no target has it whole", about...)
 	default:
 		d.Mended = s.p.now().UTC()
-		if wrong != wrongMissing {
+		if mayBeCached(wrong) {
 			s.p.swapped[key] = true
-		}
-		if len(s.p.swapped) == maxInvalidated {
-			s.invalidate(ctx)
 		}
 		s.log.Warn("a published object was broken and is mended", append(about, "from", from)...)
 	}
@@ -183,20 +184,31 @@ func (s *scrubbing) foundBroken(ctx context.Context, t Target, key, wrong string
 	return nil
 }
 
+// mayBeCached tells what is wrong with an object that caches may have.
+func mayBeCached(wrong string) bool { return !strings.HasPrefix(wrong, wrongMissing) }
+
 // maxInvalidated is how many objects caches are told of at a time.
 const maxInvalidated = 1000
 
 // invalidate makes the caches forget what was mended: they keep for ever what is named by
-// its content, and may have the broken one.
-func (s *scrubbing) invalidate(ctx context.Context) {
-	keys := slices.Sorted(maps.Keys(s.p.swapped))
+// its content, and may have the broken one. It returns the keys that one was not told.
+func (s *scrubbing) invalidate(ctx context.Context) (untold map[string]bool) {
+	all := slices.Sorted(maps.Keys(s.p.swapped))
 	clear(s.p.swapped)
-	if len(keys) == 0 {
-		return
-	}
-	for _, c := range s.p.Caches {
-		if err := c.Invalidate(ctx, keys); err != nil {
-			s.log.Error("what was broken is mended, but a cache may have it still: invalidate it there", "cache", c.String(), "keys", keys, "error", err)
+	untold = map[string]bool{}
+	for keys := range slices.Chunk(all, maxInvalidated) {
+		for _, c := range s.p.Caches {
+			err := c.Invalidate(ctx, keys)
+			if err == nil {
+				continue
+			}
+			for _, key := range keys {
+				untold[key] = true
+			}
+			if ctx.Err() == nil {
+				s.log.Error("what was broken is mended, but a cache may have it still: it is told again", "cache", c.String(), "keys", keys, "error", err)
+			}
 		}
 	}
+	return untold
 }
