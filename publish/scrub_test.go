@@ -192,7 +192,7 @@ func TestScrubNowhere(t *testing.T) {
 					}
 					return
 				}
-				if len(left) != 0 {
+				if len(left) != 1 || left[0].Mended.IsZero() {
 					t.Errorf("stored anew, it is still %+v", left)
 				}
 				s.CheckWhole()
@@ -469,7 +469,7 @@ func TestScrubFilesNowhere(t *testing.T) {
 		t.Fatalf("of %q found is %+v", broken, all)
 	}
 	putAgain(t, s, targettest.Channel, 0, 1)
-	if all := scrub(t, s); len(all) != 1 || all[0].Mended.IsZero() || filepath.Join(all[0].Target, all[0].Key) != broken[0] {
+	if all := scrub(t, s); len(all) != len(broken) || slices.ContainsFunc(all, func(d status.Damage) bool { return d.Mended.IsZero() }) {
 		t.Errorf("after the next run: %+v", all)
 	}
 	s.CheckWhole()
@@ -554,6 +554,40 @@ func TestScrubInvalidatesAgain(t *testing.T) {
 	if all := scrub(t, s); len(all) != 0 || len(told.keys) != 1 {
 		t.Errorf("the cache is told %q, and on record is %+v", told.keys, all)
 	}
+}
+
+// TestRunInvalidates: what a run stores anew is told to the caches, and is mended on
+// record, so that the next one does not store it again. No scrub is needed for it.
+func TestRunInvalidates(t *testing.T) {
+	s, base := scrubStage(t)
+	mustPublish(t, s, 0)
+	file := anyFile(t, base, "segments/*/*")
+	flip(t, file)
+	before := scrub(t, s)
+	told := &forgetful{err: errors.New("out of order")}
+	s.Publisher.Caches = []publish.Cache{told}
+	for version := 1; version <= 2; version++ {
+		told.keys = nil
+		putAgain(t, s, targettest.Channel, 0, version)
+		if !slices.ContainsFunc(told.keys, func(key string) bool { return filepath.Join(base, key) == file }) {
+			t.Errorf("run %d: the cache is told %q", version, told.keys)
+		}
+		all := damage(t, s)
+		if len(all) != 1 || all[0].Mended.IsZero() != (told.err != nil) || !all[0].Since.Equal(before[0].Since) {
+			t.Errorf("run %d: %+v", version, all)
+		}
+		told.err = nil
+	}
+	run, err := s.Publisher.Begin(t.Context(), targettest.Channel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer run.Close()
+	x, _ := targettest.Generation(0)
+	if _, previous := run.Previous(); len(previous.Files) != len(x.Files) {
+		t.Errorf("of %d files %d are to be stored anew again", len(x.Files), len(x.Files)-len(previous.Files))
+	}
+	s.CheckWhole()
 }
 
 type forgetful struct {
