@@ -22,8 +22,8 @@ import (
 //	look    what is there, by listing, has the right size; once a day
 //	read    everything, in the order of its keys, as slowly as there is time for; once a pass
 //	settle  what seems to be broken is looked at again together with the heads of that
-//	        moment, for it may have been pruned. What is broken is replaced by a copy that is
-//	        whole, if some target has one, and on record
+//	        moment, for it may have been pruned. What is broken goes on record, and is then
+//	        replaced by a copy that is whole, if some target has one; as fast as is allowed
 //
 // A pass goes on where it was when its process died: see [status.Scrubs]. It holds no
 // lock of a channel. What it cannot ask, because a target is out of reach, it takes
@@ -82,6 +82,7 @@ type scrubbing struct {
 	at       status.Cursor            // on the target at hand; on record are only those before it
 	broken   []status.Damage          // not on record yet
 	whole    []status.Damage          // likewise
+	mends    []mend                   // of what is settled
 	known    map[string]status.Damage // by target and key: broken at the begin of the round
 	renewed  map[string]string
 	failed   map[string]error // by target; the others go on
@@ -221,7 +222,7 @@ func (s *scrubbing) eachTarget(ctx context.Context, do func(context.Context, Tar
 			continue
 		}
 		err := do(ctx, t)
-		s.suspects = nil
+		s.suspects, s.mends = nil, nil
 		if err != nil && ctx.Err() == nil {
 			s.failed[t.String()] = fmt.Errorf("scrub %s: %w", t, err)
 		}
@@ -231,16 +232,21 @@ func (s *scrubbing) eachTarget(ctx context.Context, do func(context.Context, Tar
 // setPace spreads what is left over the time that is left, of which a tenth is for
 // what comes in between.
 func (s *scrubbing) setPace(left int64) {
-	pace := rate.Inf
-	if s.Rate > 0 {
-		pace = rate.Limit(s.Rate)
-	}
+	pace := s.fastest()
 	if s.Every > 0 {
 		if time := s.pass.Start.Add(s.Every - s.Every/10).Sub(s.p.now()); time > 0 {
 			pace = min(pace, max(minPace, rate.Limit(float64(left)/time.Seconds())))
 		}
 	}
 	s.pace.SetLimit(pace)
+}
+
+// fastest is what Rate allows.
+func (s *scrubbing) fastest() rate.Limit {
+	if s.Rate > 0 {
+		return rate.Limit(s.Rate)
+	}
+	return rate.Inf
 }
 
 // wait waits until so many bytes may be read.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -473,6 +474,79 @@ func TestScrubFilesNowhere(t *testing.T) {
 		t.Errorf("after the next run: %+v", all)
 	}
 	s.CheckWhole()
+}
+
+// watchedFiles are told when a file is assembled, and count what is read of it from then on.
+type watchedFiles struct {
+	dir.Files
+	assemble func(key string)
+	key      string
+	read     int64
+}
+
+func (w *watchedFiles) Assemble(ctx context.Context, key string, pieces []publish.Piece, content io.ReaderAt) error {
+	w.assemble(key)
+	w.key = key
+	return w.Files.Assemble(ctx, key, pieces, content)
+}
+
+func (w *watchedFiles) Read(ctx context.Context, key string, offset, length int64) ([]byte, error) {
+	if key == w.key {
+		w.read += length
+	}
+	return w.Files.Read(ctx, key, offset, length)
+}
+
+// TestScrubFilesAtOnce: a raw file is on record before it is mended, which takes as long
+// as the rate wants, and not the pace of the pass. Only what was bad is read again.
+func TestScrubFilesAtOnce(t *testing.T) {
+	first, _ := scrubDir(t)
+	filesBase := memoryDir(t)
+	files, err := dir.NewFiles(filesBase)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &watchedFiles{Files: files, assemble: func(string) {}}
+	s := newScrubStage(t, first, w)
+	mustPublish(t, s, 0)
+	file := anyFile(t, filesBase, targettest.Channel+"/*/zeros")
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, harm := range harms {
+		t.Run(name, func(t *testing.T) {
+			harm(t, file)
+			// In a bubble, as time is nothing but the waiting for the limit.
+			synctest.Test(t, func(t *testing.T) {
+				start, assembled, most := time.Now(), false, time.Second
+				if name == "flipped" { // the pass has read half of it, at a megabyte a second
+					most = 18 * time.Second
+				}
+				s.Publisher.Now = time.Now
+				w.key, w.read = "", 0
+				w.assemble = func(key string) {
+					assembled = true
+					if took := time.Since(start); took > most {
+						t.Errorf("it is mended after %s", took)
+					}
+					if !slices.ContainsFunc(damage(t, s), func(d status.Damage) bool { return d.Key == key && d.Mended.IsZero() }) {
+						t.Errorf("it is mended, and not on record before: %+v", damage(t, s))
+					}
+				}
+				sc := &publish.Scrub{Publisher: s.Publisher, Channels: []string{targettest.Channel}, Name: name, Every: 30 * 24 * time.Hour, Rate: 1 << 40}
+				if _, err := sc.Round(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if !assembled {
+					t.Errorf("it is not mended: %+v", damage(t, s))
+				}
+				if name == "flipped" && w.read > info.Size()/2 {
+					t.Errorf("of %d bytes %d are read again", info.Size(), w.read)
+				}
+			})
+		})
+	}
 }
 
 // TestScrubOnly: a look at one channel does not take back what is known of another.

@@ -131,7 +131,7 @@ func (o *Overview) lookAtScrub(a *config.Agent) {
 	}
 	for target, n := range broken {
 		o.Scrub.Broken += n
-		o.Problems = append(o.Problems, fmt.Sprintf("%s on %s, and no target has it whole", objects(n), target))
+		o.Problems = append(o.Problems, fmt.Sprintf("%s on %s, and not mended", objects(n), target))
 	}
 	if pass.Error != "" {
 		o.Problems = append(o.Problems, "what is published cannot be looked at everywhere: "+pass.Error)
@@ -184,7 +184,7 @@ func damageConditions(all []status.Damage, now time.Time) (conditions []alarm.Co
 		example := fmt.Sprintf("%s: %s", f.example.Key, f.example.Wrong)
 		switch {
 		case f.broken > 0:
-			c.Text = objects(f.broken) + ", and no target has it whole; " + example
+			c.Text = objects(f.broken) + ", and not mended; " + example
 			if len(f.example.Versions) > 0 {
 				c.Text += fmt.Sprintf("; needed by %s", someOf(f.example.Versions))
 			}
