@@ -8,26 +8,55 @@ import (
 	"github.com/qsync/qsync/publish/status"
 )
 
-// brokenKeys are what a [Scrub] has found to be broken and could not mend, by target and
-// key. What has the right size is taken for whole otherwise.
-type brokenKeys map[string]bool
+// brokenObjects are what a [Scrub] has found to be broken and could not mend, by target
+// and key. What has the right size is taken for whole otherwise.
+type brokenObjects map[string]status.Damage
 
-func (b brokenKeys) has(t Target, key string) bool { return b[t.String()+"\x00"+key] }
+func (b brokenObjects) has(t Target, key string) bool {
+	_, is := b[t.String()+"\x00"+key]
+	return is
+}
 
 // knownBroken reads what is on record as broken. A record that cannot be read keeps
 // nobody from publishing.
-func (p *Publisher) knownBroken() brokenKeys {
+func (p *Publisher) knownBroken() brokenObjects {
 	all, err := status.ScrubsIn(p.StateDir).Damage()
 	if err != nil {
 		p.log().Warn("what is broken on the targets is not known", "error", err)
 	}
-	b := brokenKeys{}
+	b := brokenObjects{}
 	for _, d := range all {
 		if d.Mended.IsZero() {
-			b[d.Target+"\x00"+d.Key] = true
+			b[d.Target+"\x00"+d.Key] = d
 		}
 	}
 	return b
+}
+
+// replaceBroken stores an object where there is a broken one, which caches may have.
+func (r *Run) replaceBroken(ctx context.Context, t Target, o object, body []byte) error {
+	err := replace(ctx, t, o, body)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := r.broken[t.String()+"\x00"+o.key()]
+	if mayBeCached(d.Wrong) {
+		r.p.swapped[o.key()] = true // also after an error: it may be another one
+	}
+	if err == nil {
+		r.replaced = append(r.replaced, d)
+	}
+	return err
+}
+
+// noteMended puts on record that what was replaced is whole. A record that cannot be
+// written has it replaced again.
+func (r *Run) noteMended() {
+	if len(r.replaced) == 0 {
+		return
+	}
+	if err := status.ScrubsIn(r.p.StateDir).Mend(r.replaced, r.p.now()); err != nil {
+		r.p.log().Warn("what was broken is stored anew, and stays on record as broken", "channel", r.channel, "error", err)
+	}
 }
 
 // loadPrevious loads the newest version from the first target on which its manifest and

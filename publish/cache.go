@@ -28,25 +28,29 @@ func (p *Publisher) operation() *Publisher {
 }
 
 // invalidate tells the caches once what the operation has swapped since the last
-// time, on all targets. What is published is published, whatever they say: without
-// them it is seen when CacheShortly is over.
-func (p *Publisher) invalidate(ctx context.Context) {
-	keys := slices.Sorted(maps.Keys(p.swapped))
+// time, on all targets, and reports whether all of them know. What is published is
+// published, whatever they say: without them it is seen when CacheShortly is over.
+func (p *Publisher) invalidate(ctx context.Context) (told bool) {
+	all := slices.Sorted(maps.Keys(p.swapped))
 	clear(p.swapped)
-	if len(keys) == 0 {
-		return
-	}
-	var group sync.WaitGroup
-	for _, c := range p.Caches {
-		group.Go(func() {
-			if err := c.Invalidate(ctx, keys); err != nil {
-				about := []any{"cache", c.String(), "keys", keys, "error", err}
-				if h := (interface{ Hint() string })(nil); errors.As(err, &h) {
-					about = append(about, "hint", h.Hint())
+	told = true
+	for keys := range slices.Chunk(all, maxInvalidated) {
+		errs := make([]error, len(p.Caches))
+		var group sync.WaitGroup
+		for i, c := range p.Caches {
+			group.Go(func() {
+				err := c.Invalidate(ctx, keys)
+				if errs[i] = err; err != nil {
+					about := []any{"cache", c.String(), "keys", keys, "error", err}
+					if h := (interface{ Hint() string })(nil); errors.As(err, &h) {
+						about = append(about, "hint", h.Hint())
+					}
+					p.log().Warn("published, but a cache may show what was there before for half a minute", about...)
 				}
-				p.log().Warn("published, but a cache may show what was there before for half a minute", about...)
-			}
-		})
+			})
+		}
+		group.Wait()
+		told = told && errors.Join(errs...) == nil
 	}
-	group.Wait()
+	return told
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/qsync/qsync/manifest"
+	"github.com/qsync/qsync/publish/status"
 )
 
 // Run is one publication on one channel, from Begin to Close.
@@ -24,11 +25,12 @@ type Run struct {
 	manifest *manifest.Manifest
 	index    *manifest.Index
 	based    []Target // of files that hold the newest version whole
-	broken   brokenKeys
+	broken   brokenObjects
 
 	mu       sync.Mutex
 	put      map[manifest.Digest]putObject // the segments of this run
 	uploaded int64                         // bytes
+	replaced []status.Damage               // that was broken
 
 	claims    []claim // to what no head can name yet
 	files     string  // version that PutFiles has put
@@ -132,7 +134,7 @@ func (r *Run) store(ctx context.Context, o object, body []byte) (sent bool, err 
 			missing[i] = err != nil || have.Size != int64(len(body))
 			if r.broken.has(t, o.key()) {
 				missing[i] = true
-				return replace(ctx, t, o, body)
+				return r.replaceBroken(ctx, t, o, body)
 			}
 			return put(ctx, t, o, body)
 		})
@@ -151,7 +153,9 @@ func (r *Run) store(ctx context.Context, o object, body []byte) (sent bool, err 
 // failed, and the next Begin finishes that.
 func (r *Run) Commit(ctx context.Context, m *manifest.Manifest, x *manifest.Index) (Receipt, error) {
 	receipt, err := r.commit(ctx, m, x)
-	r.p.invalidate(ctx)
+	if told := r.p.invalidate(ctx); told && receipt.Version != "" {
+		r.noteMended()
+	}
 	switch {
 	case err == nil:
 		return receipt, nil

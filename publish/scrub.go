@@ -22,8 +22,8 @@ import (
 //	look    what is there, by listing, has the right size; once a day
 //	read    everything, in the order of its keys, as slowly as there is time for; once a pass
 //	settle  what seems to be broken is looked at again together with the heads of that
-//	        moment, for it may have been pruned. What is broken is replaced by a copy that is
-//	        whole, if some target has one, and on record
+//	        moment, for it may have been pruned. What is broken goes on record, and is then
+//	        replaced by a copy that is whole, if some target has one; as fast as is allowed
 //
 // A pass goes on where it was when its process died: see [status.Scrubs]. It holds no
 // lock of a channel. What it cannot ask, because a target is out of reach, it takes
@@ -33,6 +33,7 @@ import (
 // What no target has whole is stored anew by the next run, as far as the database still
 // has it: see [Run.Previous].
 type Scrub struct {
+	// Publisher may be another one in each round.
 	Publisher *Publisher
 	// Channels are all that the publisher has on its targets.
 	Channels []string
@@ -77,10 +78,12 @@ type scrubbing struct {
 	until  time.Time // when it is time to look again; zero is never
 
 	saved    time.Time
-	suspects []string        // keys on the target at hand
-	at       status.Cursor   // on the target at hand; on record are only those before it
-	broken   []status.Damage // not on record yet
-	whole    []status.Damage // likewise
+	suspects []string                 // keys on the target at hand
+	at       status.Cursor            // on the target at hand; on record are only those before it
+	broken   []status.Damage          // not on record yet
+	whole    []status.Damage          // likewise
+	mends    []mend                   // of what is settled
+	known    map[string]status.Damage // by target and key: broken at the begin of the round
 	renewed  map[string]string
 	failed   map[string]error // by target; the others go on
 }
@@ -103,7 +106,7 @@ func (s *Scrub) Round(ctx context.Context) (next time.Time, err error) {
 	defer lock.Unlock()
 	r := &scrubbing{
 		Scrub: s, p: s.Publisher.operation(), record: status.ScrubsIn(s.Publisher.StateDir), log: s.Log,
-		pace: rate.NewLimiter(rate.Inf, readPiece), renewed: map[string]string{}, failed: map[string]error{},
+		pace: rate.NewLimiter(rate.Inf, readPiece), renewed: map[string]string{}, known: map[string]status.Damage{}, failed: map[string]error{},
 	}
 	r.setPace(0)
 	if r.log == nil {
@@ -120,7 +123,6 @@ func (s *Scrub) Round(ctx context.Context) (next time.Time, err error) {
 		r.pass.Cursors = map[string]status.Cursor{}
 	}
 	err = r.round(ctx, fresh)
-	r.invalidate(ctx)
 	r.pass.Error = ""
 	if err != nil && ctx.Err() == nil {
 		r.pass.Error = strings.ReplaceAll(err.Error(), "\n", "; ")
@@ -128,7 +130,7 @@ func (s *Scrub) Round(ctx context.Context) (next time.Time, err error) {
 	if ctx.Err() == nil && err == nil && r.pass.End.IsZero() && r.finished() {
 		r.pass.End = r.p.now().UTC()
 	}
-	err = errors.Join(err, r.save())
+	err = errors.Join(err, r.save(ctx))
 	return r.next(), err
 }
 
@@ -220,7 +222,7 @@ func (s *scrubbing) eachTarget(ctx context.Context, do func(context.Context, Tar
 			continue
 		}
 		err := do(ctx, t)
-		s.suspects = nil
+		s.suspects, s.mends = nil, nil
 		if err != nil && ctx.Err() == nil {
 			s.failed[t.String()] = fmt.Errorf("scrub %s: %w", t, err)
 		}
@@ -230,16 +232,21 @@ func (s *scrubbing) eachTarget(ctx context.Context, do func(context.Context, Tar
 // setPace spreads what is left over the time that is left, of which a tenth is for
 // what comes in between.
 func (s *scrubbing) setPace(left int64) {
-	pace := rate.Inf
-	if s.Rate > 0 {
-		pace = rate.Limit(s.Rate)
-	}
+	pace := s.fastest()
 	if s.Every > 0 {
 		if time := s.pass.Start.Add(s.Every - s.Every/10).Sub(s.p.now()); time > 0 {
 			pace = min(pace, max(minPace, rate.Limit(float64(left)/time.Seconds())))
 		}
 	}
 	s.pace.SetLimit(pace)
+}
+
+// fastest is what Rate allows.
+func (s *scrubbing) fastest() rate.Limit {
+	if s.Rate > 0 {
+		return rate.Limit(s.Rate)
+	}
+	return rate.Inf
 }
 
 // wait waits until so many bytes may be read.
@@ -254,8 +261,17 @@ func (s *scrubbing) wait(ctx context.Context, n int64) error {
 	return nil
 }
 
-// save puts on record how far the pass is.
-func (s *scrubbing) save() error {
+// save puts on record how far the pass is. What was broken is whole there only when
+// the caches have forgotten it: until then it is looked at again, and they are told again.
+func (s *scrubbing) save(ctx context.Context) error {
+	untold := s.invalidate(ctx)
+	for i := range s.broken {
+		if d := &s.broken[i]; untold[d.Key] && !d.Mended.IsZero() {
+			d.Mended = time.Time{}
+			d.Wrong += "; it is mended, but a cache may have it still"
+		}
+	}
+	s.whole = slices.DeleteFunc(s.whole, func(d status.Damage) bool { return untold[d.Key] })
 	err := s.record.Save(s.Name, s.pass, s.p.now(), s.broken, s.whole)
 	if err == nil {
 		s.broken, s.whole, s.saved = nil, nil, s.p.now()
@@ -273,6 +289,8 @@ func (s *scrubbing) recheck(ctx context.Context, all bool) error {
 	for _, d := range known {
 		if !slices.ContainsFunc(s.p.Targets, func(t Target) bool { return t.String() == d.Target }) {
 			s.whole = append(s.whole, d) // nobody publishes there any more
+		} else if d.Mended.IsZero() {
+			s.known[d.Target+"\x00"+d.Key] = d
 		}
 	}
 	s.eachTarget(ctx, func(ctx context.Context, t Target) error {

@@ -3,6 +3,8 @@ package publish_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -179,7 +181,7 @@ func TestScrubNowhere(t *testing.T) {
 					}
 					return
 				}
-				if len(left) != 0 {
+				if len(left) != 1 || left[0].Mended.IsZero() {
 					t.Errorf("stored anew, it is still %+v", left)
 				}
 				s.CheckWhole()
@@ -260,6 +262,30 @@ func TestScrubForged(t *testing.T) {
 	flip(t, headFile(base))
 	if all := scrub(t, s); len(all) != 0 {
 		t.Errorf("signed again: %+v", all)
+	}
+}
+
+// TestScrubKeyChanged: only a head that is not ours where another target's is may be
+// deleted. If none is, it may be that the key is another one.
+func TestScrubKeyChanged(t *testing.T) {
+	first, firstBase := scrubDir(t)
+	second, secondBase := scrubDir(t)
+	s := newScrubStage(t, first, second)
+	mustPublish(t, s, 0)
+	sc := &publish.Scrub{Publisher: s.Publisher, Channels: []string{targettest.Channel}, Name: "hand"}
+	for i, base := range []string{firstBase, secondBase} {
+		flip(t, headFile(base))
+		_, err := sc.Round(t.Context())
+		wantError(t, err, "is not ours")
+		all := damage(t, s)
+		if len(all) != i+1 {
+			t.Fatalf("%+v", all)
+		}
+		for _, d := range all {
+			if strings.Contains(d.Wrong, "delete it here") != (i == 0) || strings.Contains(d.Wrong, "the key may have been changed") != (i == 1) {
+				t.Errorf("%d targets have a head that is not ours: %+v", i+1, d)
+			}
+		}
 	}
 }
 
@@ -432,10 +458,85 @@ func TestScrubFilesNowhere(t *testing.T) {
 		t.Fatalf("of %q found is %+v", broken, all)
 	}
 	putAgain(t, s, targettest.Channel, 0, 1)
-	if all := scrub(t, s); len(all) != 1 || all[0].Mended.IsZero() || filepath.Join(all[0].Target, all[0].Key) != broken[0] {
+	if all := scrub(t, s); len(all) != len(broken) || slices.ContainsFunc(all, func(d status.Damage) bool { return d.Mended.IsZero() }) {
 		t.Errorf("after the next run: %+v", all)
 	}
 	s.CheckWhole()
+}
+
+// watchedFiles are told when a file is assembled, and count what is read of it from then on.
+type watchedFiles struct {
+	dir.Files
+	assemble func(key string) // nil while a run puts many at once
+	key      string
+	read     int64
+}
+
+func (w *watchedFiles) Assemble(ctx context.Context, key string, pieces []publish.Piece, content io.ReaderAt) error {
+	if w.assemble != nil {
+		w.assemble(key)
+		w.key = key
+	}
+	return w.Files.Assemble(ctx, key, pieces, content)
+}
+
+func (w *watchedFiles) Read(ctx context.Context, key string, offset, length int64) ([]byte, error) {
+	if key == w.key {
+		w.read += length
+	}
+	return w.Files.Read(ctx, key, offset, length)
+}
+
+// TestScrubFilesAtOnce: a raw file is on record before it is mended, which takes as long
+// as the rate wants, and not the pace of the pass. Only what was bad is read again.
+func TestScrubFilesAtOnce(t *testing.T) {
+	first, _ := scrubDir(t)
+	filesBase := targettest.MemoryDir(t)
+	files, err := dir.NewFiles(filesBase)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &watchedFiles{Files: files}
+	s := newScrubStage(t, first, w)
+	mustPublish(t, s, 0)
+	file := anyFile(t, filesBase, targettest.Channel+"/*/zeros")
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, harm := range harms {
+		t.Run(name, func(t *testing.T) {
+			harm(t, file)
+			// In a bubble, as time is nothing but the waiting for the limit.
+			synctest.Test(t, func(t *testing.T) {
+				start, assembled, most := time.Now(), false, time.Second
+				if name == "flipped" { // the pass has read half of it, at a megabyte a second
+					most = 18 * time.Second
+				}
+				s.Publisher.Now = time.Now
+				w.key, w.read = "", 0
+				w.assemble = func(key string) {
+					assembled = true
+					if took := time.Since(start); took > most {
+						t.Errorf("it is mended after %s", took)
+					}
+					if !slices.ContainsFunc(damage(t, s), func(d status.Damage) bool { return d.Key == key && d.Mended.IsZero() }) {
+						t.Errorf("it is mended, and not on record before: %+v", damage(t, s))
+					}
+				}
+				sc := &publish.Scrub{Publisher: s.Publisher, Channels: []string{targettest.Channel}, Name: name, Every: 30 * 24 * time.Hour, Rate: 1 << 40}
+				if _, err := sc.Round(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if !assembled {
+					t.Errorf("it is not mended: %+v", damage(t, s))
+				}
+				if name == "flipped" && w.read > info.Size()/2 {
+					t.Errorf("of %d bytes %d are read again", info.Size(), w.read)
+				}
+			})
+		})
+	}
 }
 
 // TestScrubOnly: a look at one channel does not take back what is known of another.
@@ -492,10 +593,80 @@ func TestScrubInvalidates(t *testing.T) {
 	}
 }
 
-type forgetful struct{ keys []string }
+// TestScrubInvalidatesAgain: nothing counts as mended before the caches know.
+func TestScrubInvalidatesAgain(t *testing.T) {
+	first, firstBase := scrubDir(t)
+	second, _ := scrubDir(t)
+	s := newScrubStage(t, first, second)
+	mustPublish(t, s, 0)
+	told := &forgetful{}
+	s.Publisher.Caches = []publish.Cache{told}
+	told.err = errors.New("out of order")
+	told.look = func(key string) {
+		for _, d := range damage(t, s) {
+			if d.Key == key && !d.Mended.IsZero() {
+				t.Errorf("it is on record as mended before the cache is told: %+v", d)
+			}
+		}
+	}
+	flip(t, anyFile(t, firstBase, "segments/*/*"))
+	if all := scrub(t, s); len(all) != 1 || !all[0].Mended.IsZero() || !strings.Contains(all[0].Wrong, "a cache may have it still") {
+		t.Errorf("the cache was not told, and on record is %+v", all)
+	}
+	s.CheckWhole()
+	told.keys, told.err = nil, nil
+	if all := scrub(t, s); len(all) != 0 || len(told.keys) != 1 {
+		t.Errorf("the cache is told %q, and on record is %+v", told.keys, all)
+	}
+}
+
+// TestRunInvalidates: what a run stores anew is told to the caches, and is mended on
+// record, so that the next one does not store it again. No scrub is needed for it.
+func TestRunInvalidates(t *testing.T) {
+	s, base := scrubStage(t)
+	mustPublish(t, s, 0)
+	file := anyFile(t, base, "segments/*/*")
+	flip(t, file)
+	before := scrub(t, s)
+	told := &forgetful{err: errors.New("out of order")}
+	s.Publisher.Caches = []publish.Cache{told}
+	for version := 1; version <= 2; version++ {
+		told.keys = nil
+		putAgain(t, s, targettest.Channel, 0, version)
+		if !slices.ContainsFunc(told.keys, func(key string) bool { return filepath.Join(base, key) == file }) {
+			t.Errorf("run %d: the cache is told %q", version, told.keys)
+		}
+		all := damage(t, s)
+		if len(all) != 1 || all[0].Mended.IsZero() != (told.err != nil) || !all[0].Since.Equal(before[0].Since) {
+			t.Errorf("run %d: %+v", version, all)
+		}
+		told.err = nil
+	}
+	run, err := s.Publisher.Begin(t.Context(), targettest.Channel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer run.Close()
+	x, _ := targettest.Generation(0)
+	if _, previous := run.Previous(); len(previous.Files) != len(x.Files) {
+		t.Errorf("of %d files %d are to be stored anew again", len(x.Files), len(x.Files)-len(previous.Files))
+	}
+	s.CheckWhole()
+}
+
+type forgetful struct {
+	keys []string
+	err  error
+	look func(key string) // may be nil
+}
 
 func (f *forgetful) Invalidate(_ context.Context, keys []string) error {
+	for _, key := range keys {
+		if f.look != nil {
+			f.look(key)
+		}
+	}
 	f.keys = append(f.keys, keys...)
-	return nil
+	return f.err
 }
 func (f *forgetful) String() string { return "cache" }

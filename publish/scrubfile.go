@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,10 +43,11 @@ func (s *scrubbing) settleText(ctx context.Context, t Target, v *scrubbed, key s
 		s.foundWhole(t, key)
 		return nil
 	}
-	return s.foundBroken(ctx, t, key, wrong, []string{v.String()}, func() (string, error) {
+	s.foundBroken(ctx, t, key, wrong, []string{v.String()}, func() (string, error) {
 		f, _ := filesOf(t)
 		return "the index", putText(ctx, filesTarget{Target: t, Files: f}, key, text)
 	})
+	return nil
 }
 
 func (s *scrubbing) settleFile(ctx context.Context, t Target, v *scrubbed, key string, f *manifest.File) error {
@@ -57,9 +59,10 @@ func (s *scrubbing) settleFile(ctx context.Context, t Target, v *scrubbed, key s
 		s.foundWhole(t, key)
 		return nil
 	}
-	return s.foundBroken(ctx, t, key, wrong, []string{v.String()}, func() (from string, err error) {
+	s.foundBroken(ctx, t, key, wrong, []string{v.String()}, func() (from string, err error) {
 		return s.mendFile(ctx, t, v, key, f, bad)
 	})
+	return nil
 }
 
 // fileWrong is what is wrong with a file, and which of its chunks.
@@ -67,17 +70,37 @@ func (s *scrubbing) fileWrong(ctx context.Context, t Target, key string, f *mani
 	if wrong, err = sizeWrong(ctx, t, key, f.Size); err != nil {
 		return "", nil, err
 	}
-	for first := 0; first < f.ChunkCount(); first += fileChunks {
-		some, err := s.badChunks(ctx, t, key, f, first)
-		if err != nil {
-			return "", nil, err
-		}
-		bad = append(bad, some...)
+	all := make([]int, f.ChunkCount())
+	for i := range all {
+		all[i] = i
+	}
+	if wrong == wrongMissing {
+		return wrong, all, nil
+	}
+	if bad, err = s.badAmong(ctx, t, key, f, all); err != nil {
+		return "", nil, err
 	}
 	if wrong == "" && len(bad) > 0 {
 		wrong = fmt.Sprintf("%s: at %d, and in %d of %d chunks in all", wrongContent, int64(bad[0])*manifest.ChunkSize, len(bad), f.ChunkCount())
 	}
 	return wrong, bad, nil
+}
+
+// badAmong are the bad ones of what is read at once with some chunks of a file.
+func (s *scrubbing) badAmong(ctx context.Context, t Target, key string, f *manifest.File, some []int) (bad []int, err error) {
+	end := 0
+	for _, i := range some {
+		if i < end {
+			continue
+		}
+		first := i - i%fileChunks
+		found, err := s.badChunks(ctx, t, key, f, first)
+		if err != nil {
+			return nil, err
+		}
+		bad, end = append(bad, found...), first+fileChunks
+	}
+	return bad, nil
 }
 
 // mendFile makes a file of the chunks of it that are whole, and of others' where
@@ -107,9 +130,13 @@ func (s *scrubbing) mendFile(ctx context.Context, t Target, v *scrubbed, key str
 	if err != nil {
 		return "", err
 	}
-	wrong, _, err := s.fileWrong(ctx, t, key, f)
-	if err == nil && wrong != "" {
-		err = errors.New(wrong)
+	// The others were seen to be whole, and copied.
+	wrong, err := sizeWrong(ctx, t, key, f.Size)
+	if err == nil && wrong == "" {
+		bad, err = s.badAmong(ctx, t, key, f, bad)
+	}
+	if err == nil && (wrong != "" || len(bad) > 0) {
+		err = errors.New(cmp.Or(wrong, wrongContent))
 	}
 	if err != nil {
 		return "", fmt.Errorf("assembled anew: %w", err)

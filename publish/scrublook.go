@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/qsync/qsync/manifest"
@@ -68,35 +69,44 @@ func (s *scrubbing) look(ctx context.Context, t Target) error {
 	return s.settle(ctx, t)
 }
 
-// lookAtHeads sees whether the heads on a target, and its catalog, are ours. A head that is
+// lookAtHeads sees whether the heads on a target, and its catalog, are ours. What is
 // not may be a forgery, and is left as it is.
 func (s *scrubbing) lookAtHeads(ctx context.Context, t Target) error {
-	note := func(key, channel string, err error) error {
-		d := status.Damage{Target: t.String(), Key: key}
-		switch {
-		case err == nil:
-			s.whole = append(s.whole, d)
-			return nil
-		case !isUntrusted(err):
-			return err
-		}
-		d.Wrong, d.Since = "it is not signed by this publisher's key: delete it there, and the next run writes it", s.p.now().UTC()
-		if channel != "" {
-			d.Versions = []string{channel}
-		}
-		if have, err := t.Stat(ctx, key); err == nil {
-			d.Size, d.Modified = have.Size, have.Modified.UTC()
-		}
-		s.broken = append(s.broken, d)
-		return err
-	}
-	_, err := s.p.catalog().load(ctx, t)
-	errs := []error{note(manifest.CatalogKey, "", err)}
+	errs := []error{lookAtPointer(ctx, s, t, s.p.catalog(), nil)}
 	for _, channel := range s.Channels {
-		_, err := s.p.head(channel).load(ctx, t)
-		errs = append(errs, note(manifest.HeadKey(channel), channel, err))
+		errs = append(errs, lookAtPointer(ctx, s, t, s.p.head(channel), []string{channel}))
 	}
 	return errors.Join(errs...)
+}
+
+func lookAtPointer[T signedText](ctx context.Context, s *scrubbing, t Target, k *pointer[T], channels []string) error {
+	d := status.Damage{Target: t.String(), Key: k.key, Since: s.p.now().UTC(), Versions: channels}
+	_, err := k.load(ctx, t)
+	if err == nil {
+		s.whole = append(s.whole, d)
+	}
+	if !isUntrusted(err) {
+		return err
+	}
+	d.Wrong = "it is not signed by this publisher's key"
+	if k.isOurs(ctx, s.p.Targets) {
+		d.Wrong += ", and that of another target is: delete it here, and the next run writes it"
+	} else {
+		d.Wrong += ", on no target: the key may have been changed; look at the configured one before anything else"
+	}
+	if have, err := t.Stat(ctx, k.key); err == nil {
+		d.Size, d.Modified = have.Size, have.Modified.UTC()
+	}
+	s.broken = append(s.broken, d)
+	return err
+}
+
+// isOurs reports whether some target has one that is ours for certain.
+func (k *pointer[T]) isOurs(ctx context.Context, targets []Target) bool {
+	return slices.ContainsFunc(targets, func(t Target) bool {
+		s, err := k.load(ctx, t)
+		return err == nil && s.note != nil
+	})
 }
 
 // lookAtFiles sees whether the files of a version are there, with the right size, and

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/publish/status"
@@ -19,12 +20,15 @@ type needed struct {
 }
 
 // settle looks again at the suspects of a target, with the heads as they are now: what
-// no version needs any more was pruned. What is broken is mended if possible, and put
-// on record either way.
+// no version needs any more was pruned. What is broken is put on record, and then mended
+// if possible: at the pace of the pass, people would fetch it in vain for days.
 func (s *scrubbing) settle(ctx context.Context, t Target) error {
 	if len(s.suspects) == 0 {
 		return nil
 	}
+	pace := s.pace.Limit()
+	s.pace.SetLimit(s.fastest())
+	defer s.pace.SetLimit(pace)
 	objects, others := map[object]*needed{}, map[string]bool{}
 	for _, key := range s.suspects {
 		if o, ok := parseObject(key); ok {
@@ -61,7 +65,7 @@ func (s *scrubbing) settle(ctx context.Context, t Target) error {
 		}
 	}
 	s.suspects = nil
-	return nil
+	return s.mend(ctx)
 }
 
 // findNeeded says of the objects which a version needs, and settles those of others
@@ -110,9 +114,10 @@ func (s *scrubbing) settleObject(ctx context.Context, t Target, o object, n *nee
 		s.foundWhole(t, o.key())
 		return nil
 	}
-	return s.foundBroken(ctx, t, o.key(), wrong, n.versions, func() (from string, err error) {
+	s.foundBroken(ctx, t, o.key(), wrong, n.versions, func() (from string, err error) {
 		return s.mendObject(ctx, t, o, n.size)
 	})
+	return nil
 }
 
 // mendObject replaces an object by one of another target that is whole. It returns
@@ -148,55 +153,98 @@ func (s *scrubbing) mendObject(ctx context.Context, t Target, o object, size int
 }
 
 // foundWhole takes note that nothing is wrong with an object, or that nobody needs it.
+// What was broken before was mended by a run, or by a scrub that was cut off.
 func (s *scrubbing) foundWhole(t Target, key string) {
+	if d, ok := s.known[t.String()+"\x00"+key]; ok && mayBeCached(d.Wrong) {
+		s.p.swapped[key] = true
+	}
 	s.whole = append(s.whole, status.Damage{Target: t.String(), Key: key})
 }
 
-// foundBroken has an object mended, and takes note of it. That it cannot be mended is
-// no reason to end the pass.
-func (s *scrubbing) foundBroken(ctx context.Context, t Target, key, wrong string, versions []string, mend func() (from string, err error)) error {
+// mend is how something broken is mended.
+type mend struct {
+	damage status.Damage
+	do     func() (from string, err error) // "" if no target has it whole
+}
+
+// foundBroken takes note of something that is to be mended.
+func (s *scrubbing) foundBroken(ctx context.Context, t Target, key, wrong string, versions []string, do func() (from string, err error)) {
 	d := status.Damage{Target: t.String(), Key: key, Wrong: wrong, Since: s.p.now().UTC(), Versions: versions}
 	if have, err := t.Stat(ctx, key); err == nil {
 		d.Size, d.Modified = have.Size, have.Modified.UTC()
 	}
-	about := []any{"target", d.Target, "key", key, "wrong", wrong, "hits", strings.Join(versions, ", ")}
-	from, err := mend()
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err != nil:
-		d.Wrong += "; it cannot be mended: " + err.Error()
-		s.log.Error("a published object is broken, and cannot be mended", append(about, "error", err)...)
-	case from == "":
-		s.log.Error("a published object is broken, and no target has it whole", about...)
-	default:
-		d.Mended = s.p.now().UTC()
-		if wrong != wrongMissing {
-			s.p.swapped[key] = true
-		}
-		if len(s.p.swapped) == maxInvalidated {
-			s.invalidate(ctx)
-		}
-		s.log.Warn("a published object was broken and is mended", append(about, "from", from)...)
-	}
 	s.broken = append(s.broken, d)
-	return nil
+	s.mends = append(s.mends, mend{d, do})
 }
+
+// mendedInterval is how late caches, and those who look at the record, know at most
+// what is mended while there is more to mend.
+const mendedInterval = time.Minute
+
+// mend mends what was found to be broken, once that is on record: it may take hours. That
+// something cannot be mended is no reason to end the pass.
+func (s *scrubbing) mend(ctx context.Context) error {
+	if len(s.mends) == 0 {
+		return nil
+	}
+	if err := s.save(ctx); err != nil {
+		return err
+	}
+	for _, m := range s.mends {
+		d := m.damage
+		about := []any{"target", d.Target, "key", d.Key, "wrong", d.Wrong, "hits", strings.Join(d.Versions, ", ")}
+		from, err := m.do()
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			d.Wrong += "; it cannot be mended: " + err.Error()
+			s.log.Error("a published object is broken, and cannot be mended", append(about, "error", err)...)
+		case from == "":
+			s.log.Error("a published object is broken, and no target has it whole", about...)
+		default:
+			d.Mended = s.p.now().UTC()
+			if mayBeCached(d.Wrong) {
+				s.p.swapped[d.Key] = true
+			}
+			s.log.Warn("a published object was broken and is mended", append(about, "from", from)...)
+		}
+		s.broken = append(s.broken, d)
+		if s.p.now().Sub(s.saved) >= mendedInterval {
+			if err := s.save(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	s.mends = nil
+	return s.save(ctx)
+}
+
+// mayBeCached tells what is wrong with an object that caches may have.
+func mayBeCached(wrong string) bool { return !strings.HasPrefix(wrong, wrongMissing) }
 
 // maxInvalidated is how many objects caches are told of at a time.
 const maxInvalidated = 1000
 
 // invalidate makes the caches forget what was mended: they keep for ever what is named by
-// its content, and may have the broken one.
-func (s *scrubbing) invalidate(ctx context.Context) {
-	keys := slices.Sorted(maps.Keys(s.p.swapped))
+// its content, and may have the broken one. It returns the keys that one was not told.
+func (s *scrubbing) invalidate(ctx context.Context) (untold map[string]bool) {
+	all := slices.Sorted(maps.Keys(s.p.swapped))
 	clear(s.p.swapped)
-	if len(keys) == 0 {
-		return
-	}
-	for _, c := range s.p.Caches {
-		if err := c.Invalidate(ctx, keys); err != nil {
-			s.log.Error("what was broken is mended, but a cache may have it still: invalidate it there", "cache", c.String(), "keys", keys, "error", err)
+	untold = map[string]bool{}
+	for keys := range slices.Chunk(all, maxInvalidated) {
+		for _, c := range s.p.Caches {
+			err := c.Invalidate(ctx, keys)
+			if err == nil {
+				continue
+			}
+			for _, key := range keys {
+				untold[key] = true
+			}
+			if ctx.Err() == nil {
+				s.log.Error("what was broken is mended, but a cache may have it still: it is told again", "cache", c.String(), "keys", keys, "error", err)
+			}
 		}
 	}
+	return untold
 }

@@ -62,7 +62,7 @@ func (s *scrubbing) settleAndSave(ctx context.Context, t Target) error {
 		return err
 	}
 	s.pass.Cursors[t.String()] = s.at
-	return s.save()
+	return s.save(ctx)
 }
 
 // over reports whether it is time to look again.

@@ -142,6 +142,30 @@ func addDamage(b *bbolt.Bucket, broken []Damage, now time.Time) error {
 	return nil
 }
 
+// Mend records that damage which is on record was mended.
+func (s *Scrubs) Mend(mended []Damage, now time.Time) error {
+	return s.update(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(damageBucket)
+		if b == nil {
+			return nil
+		}
+		for _, d := range mended {
+			if b.Get(d.id()) == nil {
+				continue // a scrub has found it whole
+			}
+			d.Mended = now.UTC()
+			v, err := json.Marshal(d)
+			if err != nil {
+				return err
+			}
+			if err := b.Put(d.id(), v); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // Damage returns what is known to be broken, and what was mended lately, by target
 // and key. There is no more than MaxDamage of it.
 func (s *Scrubs) Damage() (all []Damage, err error) {

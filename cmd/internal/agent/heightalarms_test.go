@@ -67,9 +67,9 @@ func TestDamageConditions(t *testing.T) {
 		of("/a", "one", time.Time{}), of("/a", "two", time.Time{}), of("/a", "three", now),
 		of("/b", "one", now.Add(-time.Hour)), of("/c", "one", now.Add(-25*time.Hour)), of("/d", "one", time.Time{}),
 	}, now)
-	want := "damage /a: 2 published objects are broken, and no target has it whole; one: it is missing; needed by demo 2 and 1 more\n" +
+	want := "damage /a: 2 published objects are broken, and not mended; one: it is missing; needed by demo 2 and 1 more\n" +
 		"damage /b: of the published objects 1 were broken, and were mended; one: it is missing\n" +
-		"damage /d: 1 published object is broken, and no target has it whole; one: it is missing; needed by demo 2 and 1 more\n"
+		"damage /d: 1 published object is broken, and not mended; one: it is missing; needed by demo 2 and 1 more\n"
 	if text := kinds(got); text != want {
 		t.Errorf("%s, want %s", text, want)
 	}

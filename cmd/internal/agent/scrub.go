@@ -40,14 +40,12 @@ func newScrubbing(log *slog.Logger, tell func()) *scrubbing {
 }
 
 func (s *scrubbing) run(ctx context.Context, cfg *config.Agent) {
-	var scrub *publish.Scrub
+	scrub := newScrub(cfg, agentPass, s.log)
 	for ctx.Err() == nil {
 		next := clock().Add(scrubRetry)
-		err := error(nil)
-		if scrub == nil { // the key may have been missing
-			scrub, err = newScrub(cfg, agentPass, s.log)
-		}
-		if err == nil {
+		var err error
+		// Anew each time: the key may be another one since.
+		if scrub.Publisher, err = NewPublisher(cfg, s.log); err == nil {
 			var due time.Time
 			if due, err = scrub.Round(ctx); err == nil {
 				next = due
@@ -68,23 +66,21 @@ func (s *scrubbing) run(ctx context.Context, cfg *config.Agent) {
 	}
 }
 
-func newScrub(cfg *config.Agent, pass string, log *slog.Logger) (*publish.Scrub, error) {
-	p, err := NewPublisher(cfg, log)
-	if err != nil {
-		return nil, err
-	}
+// newScrub is a scrub that has no publisher yet.
+func newScrub(cfg *config.Agent, pass string, log *slog.Logger) *publish.Scrub {
 	return &publish.Scrub{
-		Publisher: p, Channels: cfg.ChannelNames(), Name: pass, Every: time.Duration(cfg.Scrub.Every), Rate: int64(cfg.Scrub.Rate), Log: log,
-	}, nil
+		Channels: cfg.ChannelNames(), Name: pass, Every: time.Duration(cfg.Scrub.Every), Rate: int64(cfg.Scrub.Rate), Log: log,
+	}
 }
 
 // NewScrub is a pass by hand: of one channel or, without a name, of all.
 func NewScrub(cfg *config.Agent, channel string, bytesPerSecond int64, log *slog.Logger) (*publish.Scrub, error) {
-	s, err := newScrub(cfg, handPass, log)
+	p, err := NewPublisher(cfg, log)
 	if err != nil {
 		return nil, err
 	}
-	s.Every, s.Rate, s.Only = 0, bytesPerSecond, channel
+	s := newScrub(cfg, handPass, log)
+	s.Publisher, s.Every, s.Rate, s.Only = p, 0, bytesPerSecond, channel
 	return s, nil
 }
 
@@ -134,7 +130,7 @@ func (o *Overview) lookAtScrub(a *config.Agent) {
 	}
 	for target, n := range broken {
 		o.Scrub.Broken += n
-		o.Problems = append(o.Problems, fmt.Sprintf("%s on %s, and no target has it whole", brokenObjects(n), target))
+		o.Problems = append(o.Problems, fmt.Sprintf("%s on %s, and not mended", brokenObjects(n), target))
 	}
 	if pass.Error != "" {
 		o.Problems = append(o.Problems, "what is published cannot be looked at everywhere: "+pass.Error)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/qsync/qsync/cmd/internal/config"
+	"github.com/qsync/qsync/manifest/trust"
 	"github.com/qsync/qsync/publish/status"
 )
 
@@ -38,11 +39,42 @@ func TestScrub(t *testing.T) {
 		}
 		time.Sleep(24 * time.Hour) // and one on the 3rd
 		synctest.Wait()
-		if o = look(); len(l.runs()) != 2 || o.Scrub.Broken != 0 || len(damageConditions(o.damaged, clock())) != 0 {
+		if o = look(); len(l.runs()) != 2 || o.Scrub.Broken != 0 || len(o.damaged) != 1 || o.damaged[0].Mended.IsZero() {
 			t.Errorf("%+v, %+v", l.runs(), o.Scrub)
 		}
 		if p := o.Scrub.Pass; p.Start.IsZero() || p.End.IsZero() || clock().Sub(p.Looked) > 24*time.Hour {
 			t.Errorf("%+v", p)
+		}
+		l.stop()
+	})
+}
+
+// TestScrubOtherKey: what an agent has published is its own after the key was changed
+// beside it.
+func TestScrubOtherKey(t *testing.T) {
+	file := configuration(t, "", `schedule: "0 12 1 * *"`)
+	synctest.Test(t, func(t *testing.T) {
+		l := begin(t, file).start()
+		time.Sleep(13 * time.Hour) // a run on the 1st
+		synctest.Wait()
+		cfg, err := config.LoadAgent(file)
+		must(t, err)
+		_, former, err := readKeys(cfg.Key)
+		must(t, err)
+		secret, verifier, err := trust.GenerateKey("snapshots.example.org")
+		must(t, err)
+		must(t, os.WriteFile(cfg.Key, []byte(secret+"\n"), 0o600))
+		p, err := NewPublisher(cfg, nil)
+		must(t, err)
+		both, err := trust.NewPolicy(append(former, verifier), 1)
+		must(t, err)
+		must(t, p.Adopt(t.Context(), both, []string{demo}))
+		time.Sleep(25 * time.Hour)
+		synctest.Wait()
+		o, err := Look(t.Context(), cfg, nil)
+		must(t, err)
+		if len(o.damaged) != 0 || o.Scrub.Pass.Error != "" || clock().Sub(o.Scrub.Pass.Looked) > 24*time.Hour {
+			t.Errorf("%+v, %+v", o.damaged, o.Scrub.Pass)
 		}
 		l.stop()
 	})

@@ -54,7 +54,7 @@ func damageConditions(all []status.Damage, now time.Time) (conditions []alarm.Co
 		example := fmt.Sprintf("%s: %s", f.example.Key, f.example.Wrong)
 		switch {
 		case f.broken > 0:
-			c.Text = brokenObjects(f.broken) + ", and no target has it whole; " + example
+			c.Text = brokenObjects(f.broken) + ", and not mended; " + example
 			if len(f.example.Versions) > 0 {
 				c.Text += fmt.Sprintf("; needed by %s", someOf(f.example.Versions))
 			}
