@@ -101,8 +101,9 @@ func UsesFaults(t *testing.T, newStage func(t *testing.T) *Stage) {
 	})
 }
 
-// UsesUnreadable: a manifest is read where it is whole, and one that is so nowhere leaves
-// the other versions to be changed. Nothing published is no error, and no manifest is one.
+// UsesUnreadable loses manifests: each is read where it is whole, and one that is so
+// nowhere leaves the other versions to be changed. That is an error, and nothing published
+// is none.
 func UsesUnreadable(t *testing.T, newStage func(t *testing.T) *Stage) {
 	s, before := usesStage(t, newStage, 2)
 	s.use(manifest.UseNever)
@@ -151,8 +152,8 @@ func UsesUnreadable(t *testing.T, newStage func(t *testing.T) *Stage) {
 	}
 }
 
-// UsesUnknown: where it cannot be found out how places are to be used, what is published
-// says what the version before says.
+// UsesUnknown publishes while nobody can find out how places are to be used: a version
+// says what the one before it says.
 func UsesUnknown(t *testing.T, newStage func(t *testing.T) *Stage) {
 	s := newStage(t)
 	unknown := func(*manifest.Manifest) error { return ErrInjected }
