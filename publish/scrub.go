@@ -117,7 +117,7 @@ func (s *Scrub) Round(ctx context.Context) (next time.Time, err error) {
 	}
 	fresh := r.due()
 	if fresh {
-		r.pass = status.Pass{Channels: s.looked(), Start: r.p.now().UTC()}
+		r.pass = status.Pass{Channels: s.looked(), Start: r.p.now().UTC(), Before: r.pass.LastEnd()}
 	}
 	if r.pass.Cursors == nil {
 		r.pass.Cursors = map[string]status.Cursor{}

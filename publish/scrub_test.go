@@ -67,6 +67,32 @@ func damage(t *testing.T, s *targettest.Stage) []status.Damage {
 	return all
 }
 
+// TestScrubCounts: what a pass has read of each target is on record, and when the one
+// before it has ended.
+func TestScrubCounts(t *testing.T) {
+	one, _ := scrubDir(t)
+	two, base := scrubDir(t)
+	s := newScrubStage(t, one, two)
+	publishRandom(t, s, 3)
+	objects, err := filepath.Glob(filepath.Join(base, "segments/*/*"))
+	if err != nil || len(objects) != 3 {
+		t.Fatal(objects, err)
+	}
+	var before time.Time
+	for range 2 {
+		scrub(t, s)
+		pass, err := status.ScrubsIn(s.Publisher.StateDir).Pass("hand")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, b := pass.Cursors[one.String()], pass.Cursors[two.String()]
+		if a != b || a.Objects < 3 || a.Bytes == 0 || a.Bytes+b.Bytes != pass.Read || !pass.Before.Equal(before) || pass.LastEnd() != pass.End {
+			t.Errorf("%+v", pass)
+		}
+		before = pass.End
+	}
+}
+
 // harms are what can become of a file that lies for long.
 var harms = map[string]func(t *testing.T, file string){
 	"flipped": flip,

@@ -44,6 +44,10 @@ func (s *scrubbing) read(ctx context.Context, t Target) error {
 // advance takes note of how far the pass is on a target, and puts it on record now
 // and then: what was found on the way first.
 func (s *scrubbing) advance(ctx context.Context, t Target, to status.Cursor, now bool) error {
+	to.Objects, to.Bytes = s.at.Objects, s.at.Bytes
+	if !to.Done && to.Offset == 0 {
+		to.Objects++ // it is through with one
+	}
 	s.at = to
 	if s.Progress != nil {
 		s.Progress(s.pass.Read, max(s.pass.Total, s.pass.Read))
@@ -184,6 +188,7 @@ func (s *scrubbing) readSome(ctx context.Context, t Target, key string, offset, 
 	}
 	piece, err := t.Read(ctx, key, offset, length)
 	s.pass.Read += int64(len(piece))
+	s.at.Bytes += int64(len(piece))
 	return piece, err
 }
 

@@ -84,11 +84,12 @@ func serve(ctx context.Context, out *term.Output, o serveOptions) error {
 	}
 	handler := dir.Handler(base)
 	group, ctx := errgroup.WithContext(ctx)
+	counting, counted := context.WithCancel(context.WithoutCancel(ctx)) // until all has been sent
 	if slices.ContainsFunc(cfg.Quota, func(q config.Quota) bool { return q.Source == config.SourceServe }) {
-		served := agent.NewServed(cfg)
-		handler = served.Count(handler)
+		counts := agent.NewServed(cfg)
+		handler = counts.Count(handler)
 		group.Go(func() error {
-			served.Keep(ctx, func(err error) { out.Log().Warn("what was sent is not on record yet", "error", err) })
+			counts.Keep(counting, func(err error) { out.Log().Warn("what was sent is not on record yet", "error", err) })
 			return nil
 		})
 	}
@@ -105,6 +106,7 @@ func serve(ctx context.Context, out *term.Output, o serveOptions) error {
 		return nil
 	})
 	group.Go(func() error {
+		defer counted()
 		<-ctx.Done()
 		// Downloads under way get a moment; those who fetch resume what is cut.
 		shutdown, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)

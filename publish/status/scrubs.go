@@ -30,6 +30,10 @@ type Cursor struct {
 	Key    string `json:"key,omitempty"`
 	Offset int64  `json:"offset,omitempty"`
 	Done   bool   `json:"done,omitempty"` // all of the target was read
+
+	// What the pass has read there.
+	Objects int64 `json:"objects,omitempty"`
+	Bytes   int64 `json:"read_bytes,omitempty"`
 }
 
 // Pass is one look at all that is published. What is not known is zero.
@@ -37,11 +41,20 @@ type Pass struct {
 	Channels []string          `json:"channels"`
 	Start    time.Time         `json:"start"`
 	End      time.Time         `json:"end,omitzero"`    // zero until all was read
+	Before   time.Time         `json:"before,omitzero"` // when the one before it that has ended did
 	Looked   time.Time         `json:"looked,omitzero"` // when it was last seen what is there
 	Read     int64             `json:"read_bytes"`
 	Total    int64             `json:"total_bytes"`     // to be read, as far as known
 	Error    string            `json:"error,omitempty"` // why it does not go on everywhere
 	Cursors  map[string]Cursor `json:"cursors,omitempty"`
+}
+
+// LastEnd is when a pass has ended last, this one or one before it; zero is never.
+func (p *Pass) LastEnd() time.Time {
+	if p.End.IsZero() {
+		return p.Before
+	}
+	return p.End
 }
 
 // Scrubs is the record of how far scrubs have come, and of the damage that they have

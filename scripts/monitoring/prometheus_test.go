@@ -90,6 +90,9 @@ func TestAgent(t *testing.T) {
 	p := startPrometheus(t, a)
 	d := loadDashboard(t)
 	for _, q := range d.queries() {
+		if strings.Contains(q, limitMetric) {
+			continue
+		}
 		eventually(t, "an answer to "+q, func() bool { return p.series(t, q) > 0 })
 	}
 	var data struct {

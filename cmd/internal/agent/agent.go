@@ -100,9 +100,15 @@ func (l *loop) startBeside() {
 	l.lookout = newLookout(l.Log, l.Ask, l.alarms.look)
 	l.alarms.lookout = l.lookout
 	l.web = newWeb(l.Log, &standing{pulse: l.pulse, lookout: l.lookout, ipfs: l.ipfs, version: l.Version})
+	page := newStatusPage(l.Log)
+	probed := func() {
+		l.alarms.probed()
+		l.web.look()
+		page.look()
+	}
 	l.beside = []*beside{
-		l.ipfs.beside, l.alarms.beside, l.lookout.beside, l.web.beside,
-		newProbing(l.Log, l.alarms.probed).beside, newScrubbing(l.Log, l.lookout.look).beside, newStatusPage(l.Log),
+		l.ipfs.beside, l.alarms.beside, l.lookout.beside, l.web.beside, page,
+		newProbing(l.Log, probed).beside, newScrubbing(l.Log, l.lookout.look).beside,
 	}
 }
 

@@ -97,7 +97,7 @@ func TestTargetConditions(t *testing.T) {
 		{Dir: &config.DirTarget{Path: filepath.Join(dir, "out")}}, {Dir: &config.DirTarget{Path: file}},
 		{S3: &config.S3Target{Bucket: "b", Region: "us-east-1", Endpoint: server.URL}},
 	})))
-	if strings.Contains(got, "/out:") || !strings.Contains(got, "target "+file+": the target does not answer: ") || !strings.Contains(got, "target s3://b: the target does not answer: ") {
+	if strings.Contains(got, "/out:") || !strings.Contains(got, "target "+file+": the target does not answer: ") || !strings.Contains(got, "target s3://b at "+strings.TrimPrefix(server.URL, "http://")+": the target does not answer: ") {
 		t.Error(got)
 	}
 }

@@ -33,6 +33,8 @@ var (
 	metricQuotaCost      = gauge("qsync_quota_cost_dollars", "What was delivered this month costs by list prices; 0 where they are not known.", "quota")
 	metricQuotaEndCost   = gauge("qsync_quota_projected_cost_dollars", "What will have been delivered at the end of the month costs by list prices.", "quota")
 	metricQuotaBudget    = gauge("qsync_quota_budget_dollars", "What the month may cost, where that is configured.", "quota")
+	metricQuotaLimit     = gauge("qsync_quota_limit_bytes", "The volume of a month at which something is done, where that is configured.", "quota")
+	metricQuotaOver      = gauge("qsync_quota_over_limit", "Whether there is a limit and it is reached: those who fetch are asked to spare the CDN.", "quota")
 	metricQuotaSuccess   = gauge("qsync_quota_look_success", "Whether the last look found out what was delivered.", "quota")
 	metricQuotaTime      = gauge("qsync_quota_look_timestamp_seconds", "When was looked last what was delivered.", "quota")
 
@@ -61,6 +63,7 @@ func tellRecords(tell sample, r *records) {
 			tell(metricQuotaBudget, float64(q.Budget.USD), q.Name())
 		}
 	}
+	tellScrub(tell, &r.scrub)
 	tellMails(tell, r)
 	for _, d := range r.disks {
 		tell(metricDiskFree, float64(d.Free), d.Path)
@@ -119,6 +122,10 @@ func tellQuota(tell sample, q *Quota) {
 		tell(metricQuotaSuccess, truth(q.Error == ""), q.Name)
 		tell(metricQuotaTime, moment(q.Time), q.Name)
 	}
+	if q.Limit > 0 {
+		tell(metricQuotaLimit, float64(q.Limit), q.Name)
+	}
+	tell(metricQuotaOver, truth(q.Over), q.Name)
 	if q.Month == nil {
 		return
 	}

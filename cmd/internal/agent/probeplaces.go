@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"time"
 
 	"github.com/qsync/qsync/cmd/internal/cdn"
@@ -55,12 +54,8 @@ func location(t config.Target) (name string, open func() (fetcher.Source, error)
 			return source.Options{Access: access}.Open(t.CloudFront.URL)
 		}
 	case t.S3 != nil:
-		name = t.String()
-		if u, err := url.Parse(t.S3.Endpoint); err == nil && u.Host != "" {
-			name += " at " + u.Host
-		}
 		// Where others pay for what they read, its owner pays for what the owner reads.
-		return name, func() (fetcher.Source, error) {
+		return t.String(), func() (fetcher.Source, error) {
 			return source.Options{Consent: source.Everything()}.Open(bucketURL(t.S3))
 		}
 	}

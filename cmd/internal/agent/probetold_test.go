@@ -2,18 +2,21 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/qsync/qsync/cmd/internal/config"
+	"github.com/qsync/qsync/publish"
 	"github.com/qsync/qsync/publish/alarm/mailtest"
 	"github.com/qsync/qsync/publish/status"
 )
@@ -23,10 +26,13 @@ import (
 const agentOf = "QSYNC_TEST_AGENT"
 
 // toldInterval is the interval of its probes. A configuration must have a longer one.
-const toldInterval = 3 * time.Second
+const toldInterval = 4 * time.Second
+
+var answering = regexp.MustCompile(`msg="the agent answers over HTTP" listen=(\S+)`)
 
 // TestProbeTold takes a location down, and up again: within two intervals of the probe it
-// is on record, in the status and in a mail.
+// is on record, in the status, in a mail, in the metrics, and on the page that is served and
+// that is published.
 func TestProbeTold(t *testing.T) {
 	if file := os.Getenv(agentOf); file != "" {
 		runAgent(t, file)
@@ -39,7 +45,8 @@ func TestProbeTold(t *testing.T) {
 	t.Cleanup(mails.Close)
 	must(t, os.WriteFile(filepath.Join(p.dir, "smtp"), []byte(mailtest.Password+"\n"), 0o600))
 	cfg := p.configure(fmt.Sprintf("[{dir: {path: out}, url: %q}]", web.url), fmt.Sprintf(
-		`alarms: {mail: {smtp: {host: 127.0.0.1, port: %d, user: %s, password_file: smtp}, from: qsync@example.org, to: [ops@example.org]}}`, mails.Port, mailtest.User))
+		`listen: 127.0.0.1:0
+alarms: {mail: {smtp: {host: 127.0.0.1, port: %d, user: %s, password_file: smtp}, from: qsync@example.org, to: [ops@example.org]}}`, mails.Port, mailtest.User))
 
 	agent := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
 	agent.Env = append(os.Environ(), agentOf+"="+p.file, "SSL_CERT_FILE="+mails.CAFile)
@@ -70,6 +77,39 @@ func TestProbeTold(t *testing.T) {
 			return false
 		}
 	}
+	own := ""
+	eventually(t, "the agent answers", func() bool {
+		m := answering.FindStringSubmatch(log.String())
+		if m != nil {
+			own = "http://" + m[1]
+		}
+		return m != nil
+	})
+	metric := func(up bool) func() bool {
+		line := fmt.Sprintf("\nqsync_location_up{channel=%q,location=%q} %v\n", demo, web.url, truth(up))
+		return func() bool {
+			_, body := get(own + "/metrics")
+			return strings.Contains(body, line)
+		}
+	}
+	says := func(page []byte, up bool) bool {
+		var got status.Page
+		must(t, json.Unmarshal(page, &got))
+		want := map[bool]status.State{true: status.Up, false: status.Down}[up]
+		return got.State == want && len(got.Channels) == 1 && len(got.Channels[0].Locations) == 1 && got.Channels[0].Locations[0].State == want
+	}
+	served := func(up bool) func() bool {
+		return func() bool {
+			_, body := get(own + "/status.json")
+			return says([]byte(body), up)
+		}
+	}
+	paged := func(up bool) func() bool {
+		return func() bool {
+			page, err := os.ReadFile(filepath.Join(p.dir, "out", publish.StatusKey))
+			return err == nil && says(page, up)
+		}
+	}
 	took := func(what string, since time.Time, ok func() bool) {
 		t.Helper()
 		for !ok() {
@@ -90,11 +130,15 @@ func TestProbeTold(t *testing.T) {
 		return o.Channels[0]
 	}
 	took("", time.Now(), seen(true))
+	took("", time.Now(), served(true)) // which is kept for those who ask again
 
 	web.stop()
 	at := time.Now()
 	took("seen", at, seen(false))
 	took("told", at, mailed("[qsync] "+web.url+": nobody can fetch demo-files from there: head demo-files from "+web.url))
+	took("served", at, served(false))
+	took("published", at, paged(false))
+	took("measured", at, metric(false))
 	if c := overview(); c.OK || len(c.Locations) != 1 || c.Locations[0].OK || !strings.Contains(strings.Join(c.Problems, "\n"), "down since ") {
 		t.Errorf("%+v", c)
 	}
@@ -102,6 +146,9 @@ func TestProbeTold(t *testing.T) {
 	at = time.Now()
 	took("seen again", at, seen(true))
 	took("told again", at, mailed("[qsync] recovered: "+web.url))
+	took("served again", at, served(true))
+	took("published again", at, paged(true))
+	took("measured again", at, metric(true))
 	if c := overview(); len(c.Locations) != 1 || !c.Locations[0].OK {
 		t.Errorf("%+v", c)
 	}

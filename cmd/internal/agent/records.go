@@ -21,8 +21,9 @@ type records struct {
 	// locations are those where channels are probed.
 	locations []status.Location
 	overview  *Overview // its alarms and quotas
-	disks     []Disk    // each once
-	err       error     // why the rest may be missing
+	scrub     scrubRecord
+	disks     []Disk // each once
+	err       error  // why the rest may be missing
 }
 
 // recorded is what there is of a channel.
@@ -32,7 +33,8 @@ type recorded struct {
 }
 
 // recordInterval is how often is looked whether anything new is on record, and
-// longestRecord how old what is known of it may be: rooms change without a word.
+// longestRecord how old what is known of it may be: rooms change without a word, and a
+// scrub writes down how far it is all the time.
 const (
 	recordInterval = 2 * time.Second
 	longestRecord  = time.Minute
@@ -84,6 +86,9 @@ func readRecords(cfg *config.Agent) *records {
 	}
 	var err error
 	if r.locations, err = status.ProbesIn(cfg.State).Locations(); err != nil {
+		r.err = err
+	}
+	if r.scrub, err = readScrub(cfg); err != nil {
 		r.err = err
 	}
 	r.overview.lookAtAlarms(cfg)

@@ -79,3 +79,20 @@ func TestScrubOtherKey(t *testing.T) {
 		l.stop()
 	})
 }
+
+// TestTargetNames: what is on record of a target is found under its name in the
+// configuration, and stores at several places may have buckets of the same name.
+func TestTargetNames(t *testing.T) {
+	for want, target := range map[string]config.Target{
+		"/srv/qsync":                 {Dir: &config.DirTarget{Path: "/srv/qsync"}},
+		"s3://b/raw":                 {S3: &config.S3Target{Bucket: "b", Prefix: "raw", Region: "eu-west-1"}},
+		"s3://b at 127.0.0.1:9000":   {S3: &config.S3Target{Bucket: "b", Region: "eu-west-1", Endpoint: "http://127.0.0.1:9000"}},
+		"s3://b/x at 127.0.0.1:9001": {S3: &config.S3Target{Bucket: "b", Prefix: "x", Region: "eu-west-1", Endpoint: "http://127.0.0.1:9001"}},
+	} {
+		open, err := openTarget(target)
+		must(t, err)
+		if target.String() != want || open.String() != want {
+			t.Errorf("%s in the configuration, %s when it is open, want %s", target, open, want)
+		}
+	}
+}

@@ -11,15 +11,20 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/qsync/qsync/cmd/internal/config"
 	"github.com/qsync/qsync/publish"
 	"github.com/qsync/qsync/publish/status"
 )
 
 const (
-	// pageInterval is how often is looked whether the published page has to change, and
-	// so how often it does at most.
+	// pageInterval is how often is looked whether the published page has to change. When a
+	// probe sees that something has changed it is at once, so often in a row, and then with
+	// so much time between: what fails for all channels does not fail in the same second.
 	pageInterval = 3 * time.Minute
+	pageBurst    = 6
+	pagePause    = 10 * time.Second
 	// pageAge is how old a page may become that still says what is true: one that is older
 	// has an agent that is dead.
 	pageAge = time.Hour
@@ -63,17 +68,41 @@ func NewStatusPage(a *config.Agent, now time.Time) (*status.Page, error) {
 // newStatusPage publishes the page, and notes what the agent works with: both are for
 // those who ask later how it did.
 func newStatusPage(log *slog.Logger) *beside {
-	return newWorkers(func(ctx context.Context, _ *beside, cfg *config.Agent, workers *sync.WaitGroup) {
+	return newWorkers(func(ctx context.Context, b *beside, cfg *config.Agent, workers *sync.WaitGroup) {
 		workers.Go(func() {
 			if err := noteChanges(cfg, clock()); err != nil {
 				log.Error("what the agent works with is not on record", "error", err)
 			}
 		})
+		var all []chan<- struct{}
 		for _, t := range pageTargets(cfg) {
 			p := &pagePublishing{cfg: cfg, target: t, log: log.With("target", t.String())}
-			workers.Go(func() { every(ctx, pageInterval, nil, func() { p.look(ctx) }) })
+			sooner, pace := make(chan struct{}, 1), rate.NewLimiter(rate.Every(pagePause), pageBurst)
+			all = append(all, sooner)
+			workers.Go(func() {
+				every(ctx, pageInterval, sooner, func() {
+					if pace.Wait(ctx) == nil {
+						p.look(ctx)
+					}
+				})
+			})
 		}
+		workers.Go(func() { tellAll(ctx, b.events, all) })
 	})
+}
+
+// tellAll lets all know of each event, until ctx ends.
+func tellAll(ctx context.Context, events <-chan struct{}, all []chan<- struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-events:
+			for _, c := range all {
+				tell(c)
+			}
+		}
+	}
 }
 
 // pageTargets are the targets that the page is published on: no browser can read where

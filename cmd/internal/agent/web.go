@@ -82,17 +82,22 @@ func (w *web) run(ctx context.Context, b *beside) {
 	wait.InitialInterval, wait.MaxInterval = firstListenRetry, maxListenRetry
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var used *config.Agent // nil before the first
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case cfg := <-b.wanted:
-			page := StatusHandler(cfg, w.log)
-			w.page.Store(&page)
+			used = cfg
+			w.renewPage(used)
 			if cfg.Listen != at {
 				now.end()
 				now, at = nil, cfg.Listen
 				wait.Reset()
+			}
+		case <-b.events:
+			if used != nil {
+				w.renewPage(used)
 			}
 		case err := <-now.failed():
 			w.log.Error("the agent's HTTP has ended", "listen", string(at), "error", err)
@@ -110,6 +115,13 @@ func (w *web) run(ctx context.Context, b *beside) {
 			timer.Reset(next)
 		}
 	}
+}
+
+// renewPage has the page say what is so now: what was made of it before is not served any
+// more.
+func (w *web) renewPage(cfg *config.Agent) {
+	page := StatusHandler(cfg, w.log)
+	w.page.Store(&page)
 }
 
 // serving is a server that runs. There is none if it is nil.

@@ -145,7 +145,7 @@ func crowd(t *testing.T) *config.Agent {
 	cfg := &config.Agent{
 		State: t.TempDir(), TimeZone: "UTC", HeadTTL: config.Duration(time.Hour), Alarms: &config.Alarms{}, Listen: "127.0.0.1:9631",
 		Targets: []config.Target{{Dir: &config.DirTarget{Path: "/srv/qsync"}}, {S3: &config.S3Target{Bucket: "a"}}, {S3: &config.S3Target{Bucket: "b"}}},
-		Quota:   []config.Quota{{Source: config.SourceCloudWatch, Distribution: "E1", Budget: config.Budget{USD: 4000}}},
+		Quota:   []config.Quota{{Source: config.SourceCloudWatch, Distribution: "E1", Budget: config.Budget{USD: 4000}, Limit: 50e12, Then: config.ThenStopCDN}},
 	}
 	runs, now := status.In(cfg.State), clock()
 	var probes []status.Probe
@@ -163,8 +163,13 @@ func crowd(t *testing.T) *config.Agent {
 	}
 	must(t, status.ProbesIn(cfg.State).Note(probes...))
 	must(t, alarm.In(cfg.State).Update(func(tx *alarm.Tx) error {
-		return tx.SetMark("quota/E1/"+now.UTC().Format("2006-01"), quota.Month{Start: now, Bytes: 1})
+		return tx.SetMark("quota/E1/"+now.UTC().Format("2006-01"), quota.Month{Start: now, Bytes: 51e12})
 	}))
+	must(t, status.ScrubsIn(cfg.State).Save(agentPass, status.Pass{
+		Start: now, Before: now, Read: 7, Total: 9, Cursors: map[string]status.Cursor{"/srv/qsync": {Objects: 3, Bytes: 7}},
+	}, now, []status.Damage{
+		{Target: "/srv/qsync", Key: "segments/1"}, {Target: "/srv/qsync", Key: "segments/2"}, {Target: "s3://b", Key: "segments/1", Mended: now}, {Target: "former", Key: "segments/1"},
+	}, nil))
 	must(t, quota.Noted(alarm.In(cfg.State), "E1", now, nil))
 	return cfg
 }
@@ -172,7 +177,7 @@ func crowd(t *testing.T) *config.Agent {
 // TestScrape measures one with 50 channels at 3 locations.
 func TestScrape(t *testing.T) {
 	// Some are left for what only some have: a node of IPFS, more quotas, more targets.
-	const mostSeries, mostTime = 1900, 20 * time.Millisecond
+	const mostSeries, mostTime = 1920, 20 * time.Millisecond
 	cfg := crowd(t)
 	s := &standing{pulse: newPulse(), lookout: &lookout{}, ipfs: &ipfsNode{}, version: "v1"}
 	seen := &sight{at: clock(), config: cfg, overview: &Overview{}}
@@ -213,10 +218,18 @@ func TestScrape(t *testing.T) {
 	if series > mostSeries || series < 1500 {
 		t.Errorf("%d series, want at most %d", series, mostSeries)
 	}
+	if strings.Contains(body, "former") {
+		t.Error("it tells of a target that is not configured any more")
+	}
 	for _, want := range []string{
 		`qsync_location_uptime_ratio{channel="chain-49-rocksdb-archive",location="https://gateway.example.net"} 1`,
 		`qsync_runs_total{channel="chain-0-rocksdb-archive",outcome="published"} 1`, `qsync_quota_budget_dollars{quota="E1"} 4000`,
 		`qsync_node_peers{channel="chain-7-rocksdb-archive"} 5`,
+		`qsync_quota_limit_bytes{quota="E1"} 5e+13`, `qsync_quota_over_limit{quota="E1"} 1`,
+		`qsync_damaged_objects{kind="broken",target="/srv/qsync"} 2`, `qsync_damaged_objects{kind="mended",target="/srv/qsync"} 0`,
+		`qsync_damaged_objects{kind="broken",target="s3://b"} 0`, `qsync_damaged_objects{kind="mended",target="s3://b"} 1`,
+		`qsync_scrub_active 1`, `qsync_scrub_success 1`, `qsync_scrub_pass_bytes 9`,
+		`qsync_scrub_read_bytes{target="/srv/qsync"} 7`, `qsync_scrub_read_objects{target="/srv/qsync"} 3`, `qsync_scrub_read_bytes{target="s3://a"} 0`,
 	} {
 		if !strings.Contains(body, want+"\n") {
 			t.Errorf("there is no %s", want)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"net/url"
 	"path"
 	"path/filepath"
 	"slices"
@@ -105,11 +106,15 @@ func (t Target) HasFiles() bool {
 	return t.Dir != nil && t.Dir.Layout == LayoutFiles || t.S3 != nil && t.S3.Layout == LayoutFiles
 }
 
-// String names the place for people.
+// String names the place for people, as the target itself does when it is open.
 func (t Target) String() string {
 	switch {
 	case t.S3 != nil:
-		return "s3://" + path.Join(t.S3.Bucket, t.S3.Prefix)
+		name := "s3://" + path.Join(t.S3.Bucket, t.S3.Prefix)
+		if u, err := url.Parse(t.S3.Endpoint); err == nil && u.Host != "" {
+			name += " at " + u.Host
+		}
+		return name
 	case t.IPFS != nil:
 		return "ipfs"
 	}
