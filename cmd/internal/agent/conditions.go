@@ -26,9 +26,13 @@ const (
 	damageFound       = "damage"
 )
 
+// conditionKinds are those that each look is about. What is broken and what is down are
+// looked at by themselves.
 var conditionKinds = []string{
 	runFailed, nodeUnhealthy, headExpires, targetUnreachable, diskLow, heightLow, snapshotsStuck, pauseLong, overLimit,
 }
+
+var allConditionKinds = append(slices.Clip(conditionKinds), damageFound, locationDown)
 
 const (
 	// lasting is how long something that may be gone in a moment must last before

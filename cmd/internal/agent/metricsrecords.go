@@ -151,7 +151,7 @@ func tellMails(tell sample, r *records) {
 	for _, a := range s.Active {
 		active[a.Kind]++
 	}
-	for _, kind := range conditionKinds {
+	for _, kind := range allConditionKinds {
 		tell(metricConditionsOf, float64(active[kind]), kind)
 	}
 }
