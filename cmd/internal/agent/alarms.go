@@ -119,7 +119,7 @@ func (a *alarming) meter(ctx context.Context, cfg *config.Agent, q *config.Quota
 		if now, err := limitReached(cfg, q, clock()); err == nil && now != reached {
 			reached = now
 			tell(a.limits)
-			a.look()
+			a.lookout.look()
 		}
 		if err := quota.Noted(outbox, q.Name(), clock(), err); err != nil {
 			log.Error("what was found out about the quota is not on record", "error", err)

@@ -57,7 +57,7 @@ func TestHeightConditions(t *testing.T) {
 	}
 }
 
-// TestDamageConditions: one for each target.
+// TestDamageConditions: one for each target of what is broken, and of what was mended.
 func TestDamageConditions(t *testing.T) {
 	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	of := func(target, key string, mended time.Time) status.Damage {
@@ -68,8 +68,9 @@ func TestDamageConditions(t *testing.T) {
 		of("/b", "one", now.Add(-time.Hour)), of("/c", "one", now.Add(-25*time.Hour)), of("/d", "one", time.Time{}),
 	}, now)
 	want := "damage /a: 2 published objects are broken, and not mended; one: it is missing; needed by demo 2 and 1 more\n" +
-		"damage /b: of the published objects 1 were broken, and were mended; one: it is missing\n" +
-		"damage /d: 1 published object is broken, and not mended; one: it is missing; needed by demo 2 and 1 more\n"
+		"damage /d: 1 published object is broken, and not mended; one: it is missing; needed by demo 2 and 1 more\n" +
+		"damage /a (mended): of the published objects 1 were broken, and were mended; three: it is missing\n" +
+		"damage /b (mended): of the published objects 1 were broken, and were mended; one: it is missing\n"
 	if text := kinds(got); text != want {
 		t.Errorf("%s, want %s", text, want)
 	}

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/qsync/qsync/publish/alarm"
@@ -22,53 +24,41 @@ func brokenObjects(n int) string {
 // mendedNews is for how long it is told that something was mended.
 const mendedNews = 24 * time.Hour
 
-// damageConditions are the targets with something that is broken, or was mended of
-// late: what rots today will rot again.
+// damageConditions are the targets with something that is broken, and those where
+// something was mended of late: what rots today will rot again. That it is mended ends
+// the one, and is told by the other.
 func damageConditions(all []status.Damage, now time.Time) (conditions []alarm.Condition) {
-	type found struct {
-		broken, mended int
-		example        status.Damage
-	}
-	by, targets := map[string]*found{}, []string{}
+	broken, mended := map[string][]status.Damage{}, map[string][]status.Damage{}
 	for _, d := range all {
-		f := by[d.Target]
-		if f == nil {
-			f = &found{}
-			by[d.Target] = f
-			targets = append(targets, d.Target)
-		}
 		switch {
 		case d.Mended.IsZero():
-			if f.broken++; f.broken == 1 {
-				f.example = d
-			}
+			broken[d.Target] = append(broken[d.Target], d)
 		case now.Sub(d.Mended) < mendedNews:
-			if f.mended++; f.broken == 0 && f.mended == 1 {
-				f.example = d
-			}
+			mended[d.Target] = append(mended[d.Target], d)
 		}
 	}
-	for _, target := range targets {
-		f := by[target]
-		c := alarm.Condition{Kind: damageFound, Subject: target}
-		example := fmt.Sprintf("%s: %s", f.example.Key, f.example.Wrong)
-		switch {
-		case f.broken > 0:
-			c.Text = brokenObjects(f.broken) + ", and not mended; " + example
-			if len(f.example.Versions) > 0 {
-				c.Text += fmt.Sprintf("; needed by %s", someOf(f.example.Versions))
-			}
-			c.Advice = []string{
+	for _, target := range slices.Sorted(maps.Keys(broken)) {
+		example := broken[target][0]
+		c := alarm.Condition{
+			Kind: damageFound, Subject: target,
+			Text: fmt.Sprintf("%s, and not mended; %s: %s", brokenObjects(len(broken[target])), example.Key, example.Wrong),
+			Advice: []string{
 				"qsyncd status lists what is broken. Look at the disk, or at who else writes there.",
 				"The next run stores anew what the database still has; qsyncd scrub looks again. What nobody can fetch any more should be dropped: see keep.",
-			}
-		case f.mended > 0:
-			c.Text = fmt.Sprintf("of the published objects %d were broken, and were mended; %s", f.mended, example)
-			c.Advice = []string{"Those who fetch get what was published again. Look at the disk, or at who else writes there: it may happen again."}
-		default:
-			continue
+			},
+		}
+		if len(example.Versions) > 0 {
+			c.Text += "; needed by " + someOf(example.Versions)
 		}
 		conditions = append(conditions, c)
+	}
+	for _, target := range slices.Sorted(maps.Keys(mended)) {
+		example := mended[target][0]
+		conditions = append(conditions, alarm.Condition{
+			Kind: damageFound, Subject: target + " (mended)",
+			Text:   fmt.Sprintf("of the published objects %d were broken, and were mended; %s: %s", len(mended[target]), example.Key, example.Wrong),
+			Advice: []string{"Those who fetch get what was published again. Look at the disk, or at who else writes there: it may happen again."},
+		})
 	}
 	return conditions
 }
