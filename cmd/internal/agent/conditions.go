@@ -32,6 +32,7 @@ var conditionKinds = []string{
 	runFailed, nodeUnhealthy, headExpires, targetUnreachable, diskLow, heightLow, snapshotsStuck, pauseLong, overLimit,
 }
 
+// allConditionKinds are what the metrics count.
 var allConditionKinds = append(slices.Clip(conditionKinds), damageFound, locationDown)
 
 const (

@@ -228,6 +228,7 @@ func TestScrape(t *testing.T) {
 		`qsync_quota_limit_bytes{quota="E1"} 5e+13`, `qsync_quota_over_limit{quota="E1"} 1`,
 		`qsync_damaged_objects{kind="broken",target="/srv/qsync"} 2`, `qsync_damaged_objects{kind="mended",target="/srv/qsync"} 0`,
 		`qsync_damaged_objects{kind="broken",target="s3://b"} 0`, `qsync_damaged_objects{kind="mended",target="s3://b"} 1`,
+		`qsync_conditions{kind="damage"} 0`, `qsync_conditions{kind="location"} 0`,
 		`qsync_scrub_active 1`, `qsync_scrub_success 1`, `qsync_scrub_pass_bytes 9`,
 		`qsync_scrub_read_bytes{target="/srv/qsync"} 7`, `qsync_scrub_read_objects{target="/srv/qsync"} 3`, `qsync_scrub_read_bytes{target="s3://a"} 0`,
 	} {
