@@ -25,6 +25,8 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	quicgo "github.com/quic-go/quic-go"
+
+	"github.com/qsync/qsync/manifest/unixfs"
 )
 
 // client is a host that connects to others, which nobody can connect to.
@@ -138,9 +140,10 @@ func (c *client) addTransports(s *swarm.Swarm, key crypto.PrivKey, psk pnet.PSK,
 }
 
 // streamWindow is how much of a stream may be under way at once from its beginning on:
-// a message with a block. The library begins with a quarter of that, so that each block,
-// which comes in a stream of its own, would be held up for some round trips.
-const streamWindow = 1<<20 + 64<<10
+// a message with two blocks, as our own nodes send them. The library begins with an eighth
+// of that, so that each message, which comes in a stream of its own, would be held up for
+// some round trips.
+const streamWindow = 2<<20 + 64<<10
 
 func muxer() *yamux.Transport {
 	config := *yamux.DefaultTransport.Config()
@@ -148,16 +151,17 @@ func muxer() *yamux.Transport {
 	return (*yamux.Transport)(&config)
 }
 
-// What peers may make us receive. One of them sends each block in a stream of its own.
+// What a peer may make us receive: all that it is asked for, if each block comes in a
+// stream of its own. What is refused would be waited for until the peer counts as stalled.
 const (
-	peerStreams = 32
-	peerMemory  = 64 << 20 // bytes that have arrived and nobody has read yet
+	peerStreams = maxWants + 32
+	peerMemory  = maxWants * (streamWindow + unixfs.LeafSize) // bytes: of windows, and of messages that are not whole yet
 )
 
 func resourceManager() (network.ResourceManager, error) {
 	limits := rcmgr.DefaultLimits
-	config := rcmgr.PartialLimitConfig{PeerDefault: rcmgr.ResourceLimits{
-		StreamsInbound: peerStreams, Streams: 4 * peerStreams, Memory: peerMemory,
-	}}
+	peer := rcmgr.ResourceLimits{StreamsInbound: peerStreams, Streams: 4 * peerStreams, Memory: peerMemory}
+	all := rcmgr.ResourceLimits{Memory: 4 * peerMemory}
+	config := rcmgr.PartialLimitConfig{System: all, Transient: all, ProtocolDefault: all, PeerDefault: peer, ProtocolPeerDefault: peer}
 	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(config.Build(limits.AutoScale())))
 }

@@ -160,13 +160,17 @@ func (*doing) PeerDisconnected(peer.ID) {}
 // send sends bytes as a block.
 func (n *node) send(to peer.ID, raw []byte) {
 	m := bitswap.New(false)
-	c := libraryCID(unixfs.CID{Codec: unixfs.Raw, Digest: manifest.Sum(raw)})
-	b, err := blocks.NewBlockWithCid(raw, c)
+	m.AddBlock(blockOf(raw))
+	_ = n.network.SendMessage(context.Background(), to, m)
+}
+
+// blockOf is bytes as a block of the library's.
+func blockOf(raw []byte) blocks.Block {
+	b, err := blocks.NewBlockWithCid(raw, libraryCID(unixfs.CID{Codec: unixfs.Raw, Digest: manifest.Sum(raw)}))
 	if err != nil {
 		panic(err)
 	}
-	m.AddBlock(b)
-	_ = n.network.SendMessage(context.Background(), to, m)
+	return b
 }
 
 // identity makes a node the same one each time.

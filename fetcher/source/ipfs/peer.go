@@ -30,6 +30,8 @@ type Peer struct {
 	info    peer.AddrInfo
 	stall   time.Duration // how long a peer that is waited for may bring nothing
 
+	places chan struct{} // of those who wait
+
 	connecting sync.Mutex
 	sender     network.MessageSender // nil without a connection
 
@@ -51,10 +53,13 @@ const (
 	stallTimeout   = 30 * time.Second
 	// maxGiven is how many blocks are remembered at least: more than are ever under way.
 	maxGiven = 4096
+	// maxWants is how many blocks are asked for at a time: as many as a restore has
+	// under way with the connections that it takes by itself.
+	maxWants = fetcher.DefaultJobs * ahead
 )
 
 func newPeer(n *Network, name string, info peer.AddrInfo) *Peer {
-	return &Peer{network: n, name: name, info: info, stall: stallTimeout, wants: map[unixfs.CID][]chan leaf{}, given: map[unixfs.CID]bool{}}
+	return &Peer{network: n, name: name, info: info, stall: stallTimeout, places: make(chan struct{}, maxWants), wants: map[unixfs.CID][]chan leaf{}, given: map[unixfs.CID]bool{}}
 }
 
 // String is the address of the peer.
@@ -62,6 +67,12 @@ func (p *Peer) String() string { return p.name }
 
 // Get implements [Blocks].
 func (p *Peer) Get(ctx context.Context, c unixfs.CID) ([]byte, error) {
+	select {
+	case p.places <- struct{}{}:
+		defer func() { <-p.places }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	arriving, err := p.wait(c)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,6 +103,56 @@ func TestPeerKeepsBusy(t *testing.T) {
 	if _, err := p.Get(t.Context(), wanted); err == nil || time.Since(start) > time.Second {
 		t.Errorf("%v after %s", err, time.Since(start))
 	}
+}
+
+// TestPeerSendsAtOnce: all that may be asked for arrives, also if it is all under way at
+// the same time; and no more than that is asked for.
+func TestPeerSendsAtOnce(t *testing.T) {
+	f := forest{}
+	f.file(random("at once", (maxWants+8)*unixfs.LeafSize))
+	var asked atomic.Int64
+	begun := make(chan bool)
+	p := join(t).to(t, newNode(t, loopback).do(t, func(n *node, to peer.ID, c unixfs.CID) {
+		body, ours := f[c]
+		s, err := n.NewStream(t.Context(), to, protocols[0])
+		if err != nil || !ours {
+			t.Errorf("%s: %v", c, err)
+			return
+		}
+		defer s.Close()
+		var message bytes.Buffer
+		m := bitswap.New(false)
+		m.AddBlock(blockOf(body))
+		_ = m.ToNetV1(&message)
+		half := message.Next(message.Len() / 2)
+		if _, err := s.Write(half); err != nil {
+			t.Errorf("%s: %v", c, err)
+		}
+		if asked.Add(1) == maxWants {
+			time.AfterFunc(100*time.Millisecond, func() { // for who asks too much
+				if n := asked.Load(); n > maxWants {
+					t.Errorf("%d are asked for", n)
+				}
+				close(begun)
+			})
+		}
+		<-begun
+		if _, err := s.Write(message.Bytes()); err != nil {
+			t.Errorf("%s: %v", c, err)
+		}
+	}))
+	p.stall = 10 * time.Second
+	var group sync.WaitGroup
+	for c, want := range f {
+		if c.Codec == unixfs.Raw {
+			group.Go(func() {
+				if got, err := p.Get(t.Context(), c); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("%s: %d bytes, %v; want %d", c, len(got), err, len(want))
+				}
+			})
+		}
+	}
+	group.Wait()
 }
 
 // TestPeerLeft: a reader that goes leaves nothing behind, and the others get theirs.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	wants "github.com/ipfs/boxo/bitswap/message/pb"
 	"github.com/ipfs/boxo/bitswap/network/bsnet"
@@ -100,7 +101,19 @@ func parseMessage(b []byte) (*message, error) {
 		}
 		return nil
 	})
+	m.hash()
 	return m, err
+}
+
+// hash finds out the digests of the blocks, of two at once.
+func (m *message) hash() {
+	for pair := range slices.Chunk(m.blocks, 2) {
+		if len(pair) == 2 {
+			pair[0].Digest, pair[1].Digest = manifest.SumPair(pair[0].body, pair[1].body)
+		} else {
+			pair[0].Digest = manifest.Sum(pair[0].body)
+		}
+	}
 }
 
 func (m *message) addBlock(b []byte) error {
@@ -121,10 +134,10 @@ func (m *message) addBlock(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errMessage, err)
 	}
-	c := unixfs.CID{Codec: unixfs.Codec(p.Codec)}
-	if p.Version == 1 && p.MhType == mh.SHA2_256 && p.MhLength == manifest.DigestSize && uint64(c.Codec) == p.Codec {
-		c.Digest = manifest.Sum(data)
-	} // else nobody has asked for it: no digest is of zeros alone
+	var c unixfs.CID // without a codec it is none that anybody has asked for
+	if codec := unixfs.Codec(p.Codec); p.Version == 1 && p.MhType == mh.SHA2_256 && p.MhLength == manifest.DigestSize && uint64(codec) == p.Codec {
+		c.Codec = codec
+	}
 	m.blocks = append(m.blocks, block{c, data})
 	return nil
 }
