@@ -151,7 +151,7 @@ func (h *p2pHost) transports(o *Options, resources network.ResourceManager) ([]t
 	if err != nil {
 		return nil, err
 	}
-	up, err := upgrader.New([]sec.SecureTransport{byTLS, byNoise}, muxers, psk, resources, nil)
+	up, err := upgrader.New([]sec.SecureTransport{corked{byTLS}, corked{byNoise}}, muxers, psk, resources, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,121 @@
+package ipfs
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"io"
+	"net"
+	"testing"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/sec"
+	tls "github.com/libp2p/go-libp2p/p2p/security/tls"
+)
+
+// countedConn counts what is handed to the system, which can fail.
+type countedConn struct {
+	net.Conn
+	writes int
+	err    error
+}
+
+func (c *countedConn) Write(p []byte) (int, error) {
+	c.writes++
+	if c.err != nil {
+		return len(p) / 2, c.err
+	}
+	return c.Conn.Write(p)
+}
+
+func TestCork(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	dialed, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dialed.Close()
+	accepted, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	counted := &countedConn{Conn: accepted}
+
+	server, client := newTLS(t), newTLS(t)
+	secured := make(chan sec.SecureConn, 1)
+	go func() {
+		s, err := corked{server}.SecureInbound(t.Context(), counted, "")
+		if err != nil {
+			t.Error(err)
+		}
+		secured <- s
+	}()
+	in, err := client.SecureOutbound(t.Context(), dialed, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := <-secured
+	if out == nil {
+		t.FailNow()
+	}
+
+	const rounds = 20
+	body := make([]byte, 64<<10)
+	_, _ = rand.Read(body)
+	got := make(chan []byte, 1)
+	go func() {
+		b := make([]byte, rounds*len(body))
+		if _, err := io.ReadFull(in, b); err != nil {
+			t.Error(err)
+		}
+		got <- b
+	}()
+	counted.writes = 0
+	for range rounds {
+		if n, err := out.Write(body); n != len(body) || err != nil {
+			t.Fatalf("wrote %d bytes, error %v", n, err)
+		}
+	}
+	if !bytes.Equal(<-got, bytes.Repeat(body, rounds)) {
+		t.Error("something else arrives")
+	}
+	if counted.writes != rounds {
+		t.Errorf("%d writes left as %d", rounds, counted.writes)
+	}
+
+	cut := errors.New("cut")
+	counted.err = cut
+	if _, err := out.Write(body); !errors.Is(err, cut) {
+		t.Errorf("error %v, want %v", err, cut)
+	}
+	counted.err = nil
+	if _, err := out.Write(body); !errors.Is(err, cut) {
+		t.Errorf("after half a message another one is sent: error %v", err)
+	}
+}
+
+func TestCorkHandshakeFails(t *testing.T) {
+	here, there := net.Pipe()
+	there.Close()
+	if c, err := (corked{newTLS(t)}).SecureOutbound(t.Context(), here, ""); c != nil || err == nil {
+		t.Errorf("connection %v, error %v", c, err)
+	}
+}
+
+func newTLS(t *testing.T) *tls.Transport {
+	t.Helper()
+	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := tls.New(tls.ID, key, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
