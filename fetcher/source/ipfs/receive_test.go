@@ -11,7 +11,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	bitswap "github.com/ipfs/boxo/bitswap/message"
 	blocks "github.com/ipfs/go-block-format"
+	"github.com/ipfs/go-cid"
 	p2p "github.com/libp2p/go-libp2p/core/network"
+	mh "github.com/multiformats/go-multihash"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/qsync/qsync/manifest"
 	"github.com/qsync/qsync/manifest/unixfs"
@@ -74,6 +77,38 @@ func TestReadMessage(t *testing.T) {
 	if _, err := readMessage(bufio.NewReader(bytes.NewReader([]byte{0xff, 0xff, 0xff, 0xff, 0xf})), scope); !errors.Is(err, errMessage) {
 		t.Errorf("4 GiB: %v", err)
 	}
+}
+
+// TestParseBlocks: each block of a message is told by its own digest, and one that is
+// named by another hash is none that was asked for.
+func TestParseBlocks(t *testing.T) {
+	bodies := [][]byte{random("a", unixfs.LeafSize), random("b", unixfs.LeafSize), []byte("c")}
+	var raw []byte
+	var want []block
+	for _, body := range bodies {
+		raw = appendBlock(raw, mh.SHA2_256, body)
+		want = append(want, block{unixfs.CID{Codec: unixfs.Raw, Digest: manifest.Sum(body)}, body})
+	}
+	raw = appendBlock(raw, mh.DBL_SHA2_256, []byte("d"))
+	m, err := parseMessage(raw)
+	if err != nil || len(m.blocks) != 4 {
+		t.Fatalf("%d blocks, %v", len(m.blocks), err)
+	}
+	if diff := cmp.Diff(want, m.blocks[:3], cmp.AllowUnexported(block{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if c := m.blocks[3].CID; c.Codec == unixfs.Raw || c.Codec == unixfs.DagPB {
+		t.Errorf("what another hash names is %s", c)
+	}
+}
+
+// appendBlock appends the field of a message that is a block.
+func appendBlock(b []byte, hash uint64, body []byte) []byte {
+	prefix := cid.Prefix{Version: 1, Codec: uint64(unixfs.Raw), MhType: hash, MhLength: manifest.DigestSize}.Bytes()
+	var payload []byte
+	payload = protowire.AppendBytes(protowire.AppendTag(payload, payloadPrefix, protowire.BytesType), prefix)
+	payload = protowire.AppendBytes(protowire.AppendTag(payload, payloadData, protowire.BytesType), body)
+	return protowire.AppendBytes(protowire.AppendTag(b, messagePayload, protowire.BytesType), payload)
 }
 
 // FuzzParseMessage: blocks that the library finds are found.
