@@ -44,6 +44,9 @@ type configEvent struct {
 	Quota     []quotaConfig   `json:"quota,omitempty"`
 	Listen    string          `json:"listen,omitempty"`
 	Exposed   bool            `json:"listen_exposed,omitempty"` // more than a private network may ask there
+	Probe     *probeConfig    `json:"probe,omitempty"`
+	Scrub     *scrubConfig    `json:"scrub,omitempty"`
+	Page      bool            `json:"status_page"` // it is published
 	Channels  []channelConfig `json:"channels"`
 }
 
@@ -71,6 +74,20 @@ type quotaConfig struct {
 	Step   int64  `json:"step_bytes"`
 	Budget int64  `json:"budget_usd,omitempty"`
 	Day    int64  `json:"day_usd,omitempty"`
+	Limit  int64  `json:"limit_bytes,omitempty"`
+	Then   string `json:"then,omitempty"` // what is done at the limit
+}
+
+// probeConfig is how what is published is read as those who fetch do.
+type probeConfig struct {
+	Interval float64 `json:"interval_seconds"`
+	Sample   int64   `json:"sample_bytes"`
+}
+
+// scrubConfig is how what is published is looked after.
+type scrubConfig struct {
+	Every float64 `json:"every_seconds"`
+	Rate  int64   `json:"rate_bytes_per_second"`
 }
 
 // channelConfig is what will happen to a channel. Where a field is empty, nothing
@@ -116,9 +133,16 @@ func checkConfig(out *term.Output, configFile string) error {
 		e.Alarms = cfg.Alarms.Mail.To
 	}
 	for _, q := range cfg.Quota {
-		e.Quota = append(e.Quota, quotaConfig{q.Name(), q.Source, int64(q.Step), q.Budget.USD, q.DayUSD})
+		e.Quota = append(e.Quota, quotaConfig{q.Name(), q.Source, int64(q.Step), q.Budget.USD, q.DayUSD, int64(q.Limit), q.Then})
 	}
 	e.Listen, e.Exposed = string(cfg.Listen), cfg.Listen.Exposed()
+	if p := cfg.Probe; !p.Off {
+		e.Probe = &probeConfig{time.Duration(p.Interval).Seconds(), int64(p.Sample)}
+	}
+	if s := cfg.Scrub; !s.Off {
+		e.Scrub = &scrubConfig{time.Duration(s.Every).Seconds(), int64(s.Rate)}
+	}
+	e.Page = cfg.StatusPage
 	for i := range cfg.Channels {
 		c, err := describeChannel(cfg, &cfg.Channels[i], time.Now())
 		if err != nil {
@@ -193,6 +217,19 @@ func printConfig(out *term.Output, cfg *config.Agent, e configEvent) {
 			out.Result("  warning    that may be reached from everywhere: %s", exposedAdvice)
 		}
 	}
+	probe, scrub, page := "off", "off", "is not published"
+	if p := e.Probe; p != nil {
+		probe = fmt.Sprintf("every %s, of %s", term.Span(time.Duration(cfg.Probe.Interval)), term.Size(p.Sample))
+	}
+	if s := e.Scrub; s != nil {
+		scrub = fmt.Sprintf("every %s, at %s/s at most", term.Span(time.Duration(cfg.Scrub.Every)), quota.Size(s.Rate))
+	}
+	if e.Page {
+		page = "is published at " + publish.StatusPageKey
+	}
+	out.Result("  probe      %s", probe)
+	out.Result("  scrub      %s", scrub)
+	out.Result("  status     %s", page)
 	for i, c := range e.Channels {
 		out.Result("%s", c.Name)
 		if c.NextRun.IsZero() {
@@ -222,6 +259,9 @@ func describeRules(q quotaConfig) string {
 	}
 	if q.Day > 0 {
 		text += fmt.Sprintf("; days that cost more than $%d", q.Day)
+	}
+	if q.Limit > 0 {
+		text += fmt.Sprintf("; from %s a month on %s", quota.Size(q.Limit), q.Then)
 	}
 	return text
 }

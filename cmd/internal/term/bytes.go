@@ -37,8 +37,12 @@ func Size(n int64) string { return humanize.IBytes(uint64(max(0, n))) }
 
 // Span is a length of time for people.
 func Span(d time.Duration) string {
-	if d < time.Minute {
+	const day = 24 * time.Hour
+	switch {
+	case d < time.Minute:
 		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d > day && d%day == 0:
+		return fmt.Sprintf("%d days", d/day)
 	}
 	return d.Round(time.Second).String()
 }

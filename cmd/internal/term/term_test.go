@@ -155,3 +155,17 @@ func TestBytes(t *testing.T) {
 		}
 	}
 }
+
+func TestSpan(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		1500 * time.Millisecond: "1.5 s",
+		90 * time.Second:        "1m30s",
+		24 * time.Hour:          "24h0m0s",
+		720 * time.Hour:         "30 days",
+		721 * time.Hour:         "721h0m0s",
+	} {
+		if got := Span(d); got != want {
+			t.Errorf("%d ns: %q, want %q", d, got, want)
+		}
+	}
+}
