@@ -44,8 +44,9 @@ func writeTable(path string, s *tableSource) error {
 	if err != nil {
 		return err
 	}
+	p := &parts{source: s, nodes: nodes, sizes: segmentSizes(s.index), indexLeaves: leafDigests(s.object)}
 	for part := range 1 << partBits {
-		w.writeRecords(s.part(part, nodes))
+		w.writeRecords(p.take(part))
 	}
 	w.writeFencesAndObjects(s)
 	if w.err == nil {
@@ -63,24 +64,35 @@ func writeTable(path string, s *tableSource) error {
 	return durable.SyncDir(filepath.Dir(path))
 }
 
-// part returns the records whose digests begin with some bits, sorted, each once.
-func (s *tableSource) part(part int, nodes []record) []record {
-	var found []record
+// parts makes the records of a table, a part at a time.
+type parts struct {
+	source      *tableSource
+	nodes       []record
+	sizes       map[manifest.Digest]int64 // of the segments
+	indexLeaves []byte
+	found       []record // of the part at hand
+}
+
+// take returns the records whose digests begin with some bits, sorted, each once. They
+// are there until the next part is taken.
+func (p *parts) take(part int) []record {
+	s := p.source
+	p.found = p.found[:0]
 	note := func(r record) {
 		if int(r.digest[0]>>(8-partBits)) == part {
-			found = append(found, r)
+			p.found = append(p.found, r)
 		}
 	}
 	s.eachChunk(note)
-	for d, size := range segmentSizes(s.index) {
+	for d, size := range p.sizes {
 		eachLeaf(inSegment, s.numbers[d], size, s.leaves[d], note)
 	}
-	eachLeaf(inIndex, s.numbers[s.digest], int64(len(s.object)), leafDigests(s.object), note)
-	for _, r := range nodes {
+	eachLeaf(inIndex, s.numbers[s.digest], int64(len(s.object)), p.indexLeaves, note)
+	for _, r := range p.nodes {
 		note(r)
 	}
-	slices.SortStableFunc(found, func(a, b record) int { return bytes.Compare(a.digest[:], b.digest[:]) })
-	return slices.CompactFunc(found, func(a, b record) bool { return a.digest == b.digest })
+	slices.SortStableFunc(p.found, func(a, b record) int { return bytes.Compare(a.digest[:], b.digest[:]) })
+	return slices.CompactFunc(p.found, func(a, b record) bool { return a.digest == b.digest })
 }
 
 // eachChunk notes where each chunk of the files is: in a frame of a segment.
