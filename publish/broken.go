@@ -55,7 +55,7 @@ func (r *Run) noteMended() {
 		return
 	}
 	if err := status.ScrubsIn(r.p.StateDir).Mend(r.replaced, r.p.now()); err != nil {
-		r.p.log().Warn("what was broken is stored anew, and stays on record as broken", "channel", r.channel, "error", err)
+		r.p.log().Warn("what was broken is stored anew, and stays on record as broken", "error", err)
 	}
 }
 
@@ -82,7 +82,7 @@ func (r *Run) loadPrevious(ctx context.Context) error {
 		last = err
 	}
 	r.p.log().Error("the version before is broken on all targets, so all of this one is stored anew",
-		"channel", r.channel, "version", r.newest.Version, "error", last)
+		"version", r.newest.Version, "error", last)
 	return nil
 }
 
@@ -108,7 +108,7 @@ func (r *Run) whole(x *manifest.Index) *manifest.Index {
 	}
 	kept := &manifest.Index{Files: slices.DeleteFunc(slices.Clone(x.Files), isBroken)}
 	if n := len(x.Files) - len(kept.Files); n > 0 {
-		r.p.log().Warn("files are stored anew, since what the targets have of them is broken", "channel", r.channel, "files", n)
+		r.p.log().Warn("files are stored anew, since what the targets have of them is broken", "files", n)
 	}
 	return kept
 }

@@ -55,7 +55,7 @@ func (r *Run) discardFiles(ctx context.Context) {
 	for _, c := range r.claims {
 		if err := c.discard(ctx, r.channel); err != nil {
 			r.p.log().Warn("files of a run that failed stay until they are pruned",
-				"target", c.String(), "channel", r.channel, "version", c.version, "error", err)
+				"target", c.String(), "version", c.version, "error", err)
 		}
 	}
 	r.claims, r.files = nil, ""

@@ -38,7 +38,7 @@ func (p *Publisher) levelHead(ctx context.Context, channel string) (*manifest.He
 		if all[i].sequence == to.sequence {
 			continue
 		}
-		p.log().Warn("target lags behind", "target", t.String(), "channel", channel,
+		p.log().Warn("target lags behind", "target", t.String(), "key", manifest.HeadKey(channel),
 			"sequence", all[i].sequence, "newest", to.sequence)
 		if _, files := filesOf(t); !files {
 			if err := p.replicate(ctx, p.Targets[newest], t, to.value, all[i].value); err != nil {

@@ -24,7 +24,7 @@ func (r *Run) findBases(ctx context.Context) error {
 			continue
 		}
 		r.p.log().Warn("target does not hold the newest version whole, so the next one is sent there whole",
-			"target", t.String(), "channel", r.channel, "version", r.newest.Version, "missing", missing)
+			"target", t.String(), "version", r.newest.Version, "missing", missing)
 	}
 	return nil
 }

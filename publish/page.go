@@ -14,9 +14,9 @@ const (
 	StatusKey     = "status/status.json"
 )
 
-// Replace makes an object that nobody signs the given one, whatever was there before:
+// PutPage makes an object that nobody signs the given one, whatever was there before:
 // of several agents the last one has it. It must be one of those above.
-func Replace(ctx context.Context, t Target, key string, body []byte) error {
+func PutPage(ctx context.Context, t Target, key string, body []byte) error {
 	for try := 1; ; try++ {
 		_, tag, err := t.Load(ctx, key)
 		if err != nil && !errors.Is(err, ErrNotFound) {

@@ -35,14 +35,14 @@ func TestReplace(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, times := range []int{0, 0, 3} {
-		if err := publish.Replace(t.Context(), &contested{target, times}, publish.StatusKey, []byte("mine")); err != nil {
+		if err := publish.PutPage(t.Context(), &contested{target, times}, publish.StatusKey, []byte("mine")); err != nil {
 			t.Fatal(err)
 		}
 		if got, _, err := target.Load(t.Context(), publish.StatusKey); err != nil || string(got) != "mine" {
 			t.Errorf("%q, %v", got, err)
 		}
 	}
-	if err := publish.Replace(t.Context(), &contested{target, 1000}, publish.StatusKey, []byte("mine")); !errors.Is(err, publish.ErrConflict) {
+	if err := publish.PutPage(t.Context(), &contested{target, 1000}, publish.StatusKey, []byte("mine")); !errors.Is(err, publish.ErrConflict) {
 		t.Errorf("against somebody who never ends: %v", err)
 	}
 }

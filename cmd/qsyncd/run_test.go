@@ -116,7 +116,7 @@ func (d *daemon) stop() {
 
 func (d *daemon) last(channel string) (newest status.Run) {
 	d.Helper()
-	runs, err := status.In(filepath.Join(d.dir, "state")).Last(channel, 1)
+	runs, err := status.RunsIn(filepath.Join(d.dir, "state")).Last(channel, 1)
 	must(d.T, err)
 	if len(runs) > 0 {
 		newest = runs[0]
@@ -196,7 +196,7 @@ func TestDaemonKilled(t *testing.T) {
 			r := d.last(channel)
 			return r.ID > killed.ID && r.Outcome == status.Published
 		})
-		runs, err := status.In(filepath.Join(d.dir, "state")).Last(channel, 100)
+		runs, err := status.RunsIn(filepath.Join(d.dir, "state")).Last(channel, 100)
 		must(t, err)
 		i := slices.IndexFunc(runs, func(r status.Run) bool { return r.ID == killed.ID })
 		if runs[i].Outcome != status.Interrupted {

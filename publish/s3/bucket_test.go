@@ -55,7 +55,7 @@ func TestHeaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // in the place of what was there, too
-		if err := publish.Replace(t.Context(), target, publish.StatusPageKey, []byte("<!DOCTYPE html>")); err != nil {
+		if err := publish.PutPage(t.Context(), target, publish.StatusPageKey, []byte("<!DOCTYPE html>")); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 // TestBroken breaks a page of the file after the other, and the whole of it.
 func TestBroken(t *testing.T) {
 	const page = 4096
-	whole := In(t.TempDir())
+	whole := RunsIn(t.TempDir())
 	for range 50 {
 		run, err := whole.Start(Run{Channel: "a", Start: time.Now(), Error: string(bytes.Repeat([]byte("x"), 300))})
 		if err == nil {
@@ -36,7 +36,7 @@ func TestBroken(t *testing.T) {
 	}
 	found := 0
 	for name, b := range broken {
-		r := In(t.TempDir())
+		r := RunsIn(t.TempDir())
 		if err := os.WriteFile(r.File(), b, 0o644); err != nil {
 			t.Fatal(err)
 		}

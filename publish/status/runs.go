@@ -28,8 +28,8 @@ var (
 // several processes too.
 type Runs struct{ record }
 
-// In returns the record in a state directory.
-func In(stateDir string) *Runs { return &Runs{record{stateDir, "runs"}} }
+// RunsIn returns the record in a state directory.
+func RunsIn(stateDir string) *Runs { return &Runs{record{stateDir, "runs"}} }
 
 // Start records that a run has begun, and returns it with its ID. The caller holds
 // the channel: a run of it that is still recorded as running was killed, and is

@@ -44,7 +44,7 @@ func last(t *testing.T, runs *status.Runs, channel string, n int) []status.Run {
 }
 
 func TestRuns(t *testing.T) {
-	runs := status.In(filepath.Join(t.TempDir(), "state"))
+	runs := status.RunsIn(filepath.Join(t.TempDir(), "state"))
 	if got := last(t, runs, channel, 5); len(got) != 0 {
 		t.Fatalf("before the first run: %+v", got)
 	}
@@ -86,7 +86,7 @@ func TestRuns(t *testing.T) {
 
 // TestKilled leaves runs without an end.
 func TestKilled(t *testing.T) {
-	runs := status.In(t.TempDir())
+	runs := status.RunsIn(t.TempDir())
 	start(t, runs, channel, noon)
 	start(t, runs, "other-files", noon)
 	b := start(t, runs, channel, noon.Add(time.Hour))
@@ -103,7 +103,7 @@ func TestKilled(t *testing.T) {
 }
 
 func TestTrim(t *testing.T) {
-	runs := status.In(t.TempDir())
+	runs := status.RunsIn(t.TempDir())
 	old := start(t, runs, channel, noon.Add(-401*24*time.Hour))
 	young := start(t, runs, channel, noon.Add(-399*24*time.Hour))
 	start(t, runs, channel, noon)
@@ -142,7 +142,7 @@ func TestTogether(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 4 {
 		all.Go(func() {
-			runs, name := status.In(dir), fmt.Sprintf("demo%d-files", i)
+			runs, name := status.RunsIn(dir), fmt.Sprintf("demo%d-files", i)
 			for n := range 10 {
 				run, err := runs.Start(status.Run{Channel: name, Start: noon})
 				run.Outcome = status.Published
@@ -156,7 +156,7 @@ func TestTogether(t *testing.T) {
 	all.Wait()
 	seen := map[uint64]bool{}
 	for i := range 4 {
-		for _, r := range last(t, status.In(dir), fmt.Sprintf("demo%d-files", i), 100) {
+		for _, r := range last(t, status.RunsIn(dir), fmt.Sprintf("demo%d-files", i), 100) {
 			if seen[r.ID] || r.Outcome != status.Published {
 				t.Errorf("%+v", r)
 			}
@@ -172,7 +172,7 @@ func TestTogether(t *testing.T) {
 // it was told to be durable is there, and the record goes on.
 func TestKilledWhileWriting(t *testing.T) {
 	if dir := os.Getenv("QSYNC_TEST_RECORD"); dir != "" {
-		for runs := status.In(dir); ; {
+		for runs := status.RunsIn(dir); ; {
 			run := start(t, runs, channel, noon)
 			run.Outcome = status.Published
 			must(t, runs.End(run))
@@ -181,7 +181,7 @@ func TestKilledWhileWriting(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	runs := status.In(dir)
+	runs := status.RunsIn(dir)
 	for round := range 8 {
 		writer := exec.Command(os.Args[0], "-test.run=^TestKilledWhileWriting$")
 		writer.Env = append(os.Environ(), "QSYNC_TEST_RECORD="+dir)
@@ -212,7 +212,7 @@ func TestKilledWhileWriting(t *testing.T) {
 }
 
 func TestBroken(t *testing.T) {
-	runs := status.In(t.TempDir())
+	runs := status.RunsIn(t.TempDir())
 	must(t, os.WriteFile(runs.File(), make([]byte, 1<<16), 0o644))
 	if _, err := runs.Last(channel, 1); err == nil {
 		t.Error("a broken file is read")
@@ -223,7 +223,7 @@ func TestBroken(t *testing.T) {
 }
 
 func TestAnchor(t *testing.T) {
-	runs := status.In(t.TempDir())
+	runs := status.RunsIn(t.TempDir())
 	if a, err := runs.Anchor(channel); err != nil || a != (status.Anchor{}) {
 		t.Errorf("%+v, %v", a, err)
 	}

@@ -13,7 +13,7 @@ import (
 // TestTotals also has a record of before there were totals, and runs so old that they
 // are forgotten.
 func TestTotals(t *testing.T) {
-	runs := status.In(t.TempDir())
+	runs := status.RunsIn(t.TempDir())
 	totals := func() status.Totals {
 		t.Helper()
 		got, err := runs.Totals(channel)

@@ -408,7 +408,7 @@ func TestKilledRun(t *testing.T) {
 	file := configuration(t, "", "")
 	synctest.Test(t, func(t *testing.T) {
 		l := begin(t, file)
-		runs := status.In(filepath.Join(filepath.Dir(file), "state"))
+		runs := status.RunsIn(filepath.Join(filepath.Dir(file), "state"))
 		_, err := runs.Start(status.Run{Channel: demo, Trigger: status.ByHand, Start: time.Now()})
 		must(t, err)
 		l.start()
@@ -446,7 +446,7 @@ func TestUnfinished(t *testing.T) {
 	old := head("mirror")
 	publishOnce()
 	must(t, os.WriteFile(filepath.Join(dir, "mirror", demo, "head"), old, 0o644))
-	_, err = status.In(filepath.Join(dir, "state")).Start(status.Run{Channel: demo, Trigger: status.ByHand, Start: time.Now()})
+	_, err = status.RunsIn(filepath.Join(dir, "state")).Start(status.Run{Channel: demo, Trigger: status.ByHand, Start: time.Now()})
 	must(t, err)
 	synctest.Test(t, func(t *testing.T) {
 		l := begin(t, file).start()

@@ -109,7 +109,7 @@ func (l *life) stop() {
 // runs are those on record, oldest first.
 func (l *life) runs() []status.Run {
 	l.t.Helper()
-	last, err := status.In(filepath.Join(filepath.Dir(l.file), "state")).Last(demo, 100)
+	last, err := status.RunsIn(filepath.Join(filepath.Dir(l.file), "state")).Last(demo, 100)
 	must(l.t, err)
 	for i, j := 0, len(last)-1; i < j; i, j = i+1, j-1 {
 		last[i], last[j] = last[j], last[i]

@@ -52,7 +52,7 @@ func TestLookout(t *testing.T) {
 		if l.notes.Load() != before {
 			t.Error("the records were read again though nothing had changed")
 		}
-		_, err = status.In(cfg.State).Start(status.Run{Channel: demo, Start: time.Now()})
+		_, err = status.RunsIn(cfg.State).Start(status.Run{Channel: demo, Start: time.Now()})
 		must(t, err)
 		time.Sleep(recordInterval)
 		synctest.Wait()
@@ -83,7 +83,7 @@ func TestLookout(t *testing.T) {
 // TestRecordsBroken: what else is known is told.
 func TestRecordsBroken(t *testing.T) {
 	cfg := crowd(t)
-	breakFile(t, status.In(cfg.State).File())
+	breakFile(t, status.RunsIn(cfg.State).File())
 	r := readRecords(cfg)
 	if r.err == nil || len(r.channels) != 0 || len(r.locations) != 150 || len(r.overview.Quota) != 1 {
 		t.Errorf("%v, %d channels, %d locations", r.err, len(r.channels), len(r.locations))

@@ -56,7 +56,7 @@ func (c *Channel) problem(format string, args ...any) {
 const overdue = 10 * time.Minute
 
 func (c *Channel) lookAtRuns(a *config.Agent, conf *config.Channel, alive bool) error {
-	runs, now := status.In(a.State), clock()
+	runs, now := status.RunsIn(a.State), clock()
 	last, err := runs.Last(c.Name, overviewRuns)
 	if err != nil {
 		return err

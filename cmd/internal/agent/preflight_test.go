@@ -123,7 +123,7 @@ func TestPreflight(t *testing.T) {
 	if r, err := run(); err == nil || r.Outcome != status.Postponed {
 		t.Errorf("nobody answers: %+v, %v", r, err)
 	}
-	if runs, err := status.In(filepath.Join(filepath.Dir(file), "state")).Last(demo, 9); err != nil || len(runs) != 6 {
+	if runs, err := status.RunsIn(filepath.Join(filepath.Dir(file), "state")).Last(demo, 9); err != nil || len(runs) != 6 {
 		t.Errorf("%d runs on record, %v", len(runs), err)
 	}
 }

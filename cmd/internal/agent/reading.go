@@ -17,7 +17,7 @@ func (l *loop) reading(c *channel) job {
 	cfg, schedule := c.agent, c.schedule
 	s := &slots{schedule: schedule, since: clock(), delay: c.jitter()}
 	return func(context.Context, *progress) func(time.Time) {
-		err := s.read(status.In(cfg.State), c.name, clock())
+		err := s.read(status.RunsIn(cfg.State), c.name, clock())
 		return func(now time.Time) {
 			switch {
 			case err != nil:

@@ -22,7 +22,7 @@ func (p *Publication) begin() (err error) {
 	if p.byHand() {
 		run.Trigger = status.ByHand
 	}
-	if run, err = status.In(p.Config.State).Start(run); err != nil {
+	if run, err = status.RunsIn(p.Config.State).Start(run); err != nil {
 		return err
 	}
 	p.record = run
@@ -52,7 +52,7 @@ func (p *Publication) end(ctx context.Context, done *Published, err error) error
 		r.RawBytes, r.ReadBytes, r.ReusedBytes = done.RawBytes, done.ReadBytes, done.ReusedBytes
 		r.UploadedBytes, r.FilesBytes = done.UploadedBytes, done.FilesBytes
 	}
-	if err := status.In(p.Config.State).End(*r); err != nil {
+	if err := status.RunsIn(p.Config.State).End(*r); err != nil {
 		return fmt.Errorf("what became of the run is not on record: %w", err)
 	}
 	return nil

@@ -55,7 +55,7 @@ func (l *lookout) read(ctx context.Context, cfg *config.Agent) {
 
 // recordFiles are the files of the records, as they are now; nil is none.
 func recordFiles(state string) (all []os.FileInfo) {
-	for _, file := range []string{status.In(state).File(), status.ProbesIn(state).File(), alarm.In(state).File()} {
+	for _, file := range []string{status.RunsIn(state).File(), status.ProbesIn(state).File(), alarm.In(state).File()} {
 		info, _ := os.Stat(file) // which is made by the first who writes
 		all = append(all, info)
 	}
@@ -71,7 +71,7 @@ func sameFile(a, b os.FileInfo) bool {
 
 func readRecords(cfg *config.Agent) *records {
 	r := &records{at: clock(), config: cfg, overview: &Overview{}, disks: eachOnce(disks(cfg))}
-	runs := status.In(cfg.State)
+	runs := status.RunsIn(cfg.State)
 	for i := range cfg.Channels {
 		c := recorded{Channel: &Channel{Name: cfg.Channels[i].Name}}
 		err := c.lookAtRuns(cfg, &cfg.Channels[i], true)

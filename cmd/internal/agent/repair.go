@@ -39,7 +39,7 @@ func (l *loop) repair(c *channel) job {
 			if err == nil {
 				err = undo(ctx, cfg, conf, o, lock, theAgent, l.Log)
 			}
-			if err = errors.Join(err, status.In(cfg.State).MarkKilled(conf.Name)); err == nil {
+			if err = errors.Join(err, status.RunsIn(cfg.State).MarkKilled(conf.Name)); err == nil {
 				l.finish(ctx, cfg, conf.Name)
 			}
 			return err
@@ -61,7 +61,7 @@ func (l *loop) repair(c *channel) job {
 // that it had published on the first only, or not yet listed in the catalog. Should that
 // fail, the next run does it.
 func (l *loop) finish(ctx context.Context, a *config.Agent, channel string) {
-	last, err := status.In(a.State).Last(channel, 1)
+	last, err := status.RunsIn(a.State).Last(channel, 1)
 	if err != nil || len(last) == 0 || last[0].Outcome != status.Interrupted {
 		return
 	}

@@ -14,7 +14,7 @@ import (
 // NewReport makes the report on the month that begins at from, of what is on record.
 func NewReport(a *config.Agent, from, now time.Time) (*status.Report, error) {
 	f := status.ReportFacts{Publisher: a.Publisher, Channels: a.ChannelNames(), Runs: map[string][]status.Run{}}
-	runs, probes := status.In(a.State), status.ProbesIn(a.State)
+	runs, probes := status.RunsIn(a.State), status.ProbesIn(a.State)
 	onRecord, err := runs.Channels()
 	if err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ import (
 
 // publication is the run for a slot.
 func (l *loop) publication(c *channel, slot, now time.Time) job {
-	conf, runs := c.config, status.In(c.agent.State)
+	conf, runs := c.config, status.RunsIn(c.agent.State)
 	p := &Publication{
 		Config: c.agent, Channel: conf, Log: l.Log.With("channel", conf.Name), LogFormat: l.LogFormat, Preflight: l.Preflight(c.agent, conf),
 		Trigger: c.slots.trigger(slot, now), Slot: slot, Wait: true,

@@ -133,7 +133,7 @@ func TestSlotsEnded(t *testing.T) {
 
 // TestRecall reads the record of an agent whose clock was wrong at first.
 func TestRecall(t *testing.T) {
-	runs, now := status.In(t.TempDir()), at(t, "2026-11-22 04:30:00")
+	runs, now := status.RunsIn(t.TempDir()), at(t, "2026-11-22 04:30:00")
 	s := &slots{schedule: schedule(t, "0 * * * *", "UTC")}
 	must(t, s.read(runs, demo, at(t, "2036-11-22 04:30:00")))
 	if slot, _ := s.next(now); !slot.Equal(at(t, "2036-11-22 05:00:00")) || !s.clockSetBack(now) {

@@ -37,7 +37,7 @@ const (
 // NewStatusPage is what everybody may know of how the service does now.
 func NewStatusPage(a *config.Agent, now time.Time) (*status.Page, error) {
 	f := status.Facts{Publisher: a.Publisher, Stale: pageStale}
-	runs, probes := status.In(a.State), status.ProbesIn(a.State)
+	runs, probes := status.RunsIn(a.State), status.ProbesIn(a.State)
 	for i := range a.Channels {
 		c := &a.Channels[i]
 		about := status.ChannelFacts{Name: c.Name, Chain: c.Chain}
@@ -174,10 +174,10 @@ func (p *pagePublishing) publish(ctx context.Context, now time.Time) error {
 		return err
 	}
 	// The JSON last: it says that both are there.
-	if err := publish.Replace(ctx, target, publish.StatusPageKey, asHTML); err != nil {
+	if err := publish.PutPage(ctx, target, publish.StatusPageKey, asHTML); err != nil {
 		return err
 	}
-	return publish.Replace(ctx, target, publish.StatusKey, asJSON)
+	return publish.PutPage(ctx, target, publish.StatusKey, asJSON)
 }
 
 // pageReuse is how long a page is served without looking anew: asking for it often must

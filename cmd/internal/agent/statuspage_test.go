@@ -197,10 +197,10 @@ func TestReport(t *testing.T) {
 	cfg := &config.Agent{Publisher: "snapshots.example.org", State: t.TempDir(), Channels: []config.Channel{{Name: demo}}}
 	at := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	month := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-	run, err := status.In(cfg.State).Start(status.Run{Channel: "former-files", Start: at, Node: "geth 1.17.5"})
+	run, err := status.RunsIn(cfg.State).Start(status.Run{Channel: "former-files", Start: at, Node: "geth 1.17.5"})
 	must(t, err)
 	run.Outcome = status.Failed
-	must(t, status.In(cfg.State).End(run))
+	must(t, status.RunsIn(cfg.State).End(run))
 	for i, failure := range []string{"", "no answer", ""} {
 		must(t, status.ProbesIn(cfg.State).Note(status.Probe{Channel: demo, Location: edge, At: at.Add(time.Duration(i) * time.Minute), Error: failure}))
 	}

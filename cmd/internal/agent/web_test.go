@@ -147,7 +147,7 @@ func crowd(t *testing.T) *config.Agent {
 		Targets: []config.Target{{Dir: &config.DirTarget{Path: "/srv/qsync"}}, {S3: &config.S3Target{Bucket: "a"}}, {S3: &config.S3Target{Bucket: "b"}}},
 		Quota:   []config.Quota{{Source: config.SourceCloudWatch, Distribution: "E1", Budget: config.Budget{USD: 4000}, Limit: 50e12, Then: config.ThenStopCDN}},
 	}
-	runs, now := status.In(cfg.State), clock()
+	runs, now := status.RunsIn(cfg.State), clock()
 	var probes []status.Probe
 	for i := range 50 {
 		c := config.Channel{Name: fmt.Sprintf("chain-%d-rocksdb-archive", i), Schedule: "0 4 * * *", RPC: "http://127.0.0.1:9944"}
