@@ -54,7 +54,7 @@ func (c *corkedConn) Write(p []byte) (int, error) {
 // without a farewell, as TLS does itself.
 func (c *corkedConn) Close() error {
 	if !c.cork.mu.TryLock() {
-		return c.cork.Conn.Close()
+		return c.cork.Close()
 	}
 	c.cork.mu.Unlock()
 	return c.SecureConn.Close()
