@@ -20,13 +20,13 @@ import (
 const (
 	bitswapSenders  = 8         // messages that are sent at a time
 	bitswapReaders  = 4         // that are prepared meanwhile
-	bitswapPerPeer  = 8 << 20   // bytes of blocks under way to one peer, about
+	bitswapPerPeer  = 4 << 20   // bytes of blocks under way to one peer, about
 	bitswapMessage  = 1<<20 + 1 // bytes of blocks, from which on no more are added
 	bitswapWantlist = 1024      // wants of a peer that are remembered
 	maxCIDLength    = 64        // one of ours has 36
 	// sendTimeout is how long a peer may take for a message. One that takes longer
 	// is disconnected: it would keep a sender from all others.
-	sendTimeout = 20 * time.Second
+	sendTimeout = 40 * time.Second
 )
 
 // bitswap answers peers that want blocks. It asks for none.

@@ -16,15 +16,13 @@ type corked struct{ sec.SecureTransport }
 // SecureInbound implements [sec.SecureTransport].
 func (t corked) SecureInbound(ctx context.Context, insecure net.Conn, p peer.ID) (sec.SecureConn, error) {
 	c := &cork{Conn: insecure}
-	s, err := t.SecureTransport.SecureInbound(ctx, c, p)
-	return c.secured(s), err
+	return c.secured(t.SecureTransport.SecureInbound(ctx, c, p))
 }
 
 // SecureOutbound implements [sec.SecureTransport].
 func (t corked) SecureOutbound(ctx context.Context, insecure net.Conn, p peer.ID) (sec.SecureConn, error) {
 	c := &cork{Conn: insecure}
-	s, err := t.SecureTransport.SecureOutbound(ctx, c, p)
-	return c.secured(s), err
+	return c.secured(t.SecureTransport.SecureOutbound(ctx, c, p))
 }
 
 // corkedConn is a secured connection, the records of each Write of which leave
@@ -34,11 +32,11 @@ type corkedConn struct {
 	cork *cork
 }
 
-func (c *cork) secured(s sec.SecureConn) sec.SecureConn {
-	if s == nil {
-		return nil // the handshake has failed
+func (c *cork) secured(s sec.SecureConn, err error) (sec.SecureConn, error) {
+	if err != nil {
+		return nil, err
 	}
-	return &corkedConn{s, c}
+	return &corkedConn{s, c}, nil
 }
 
 func (c *corkedConn) Write(p []byte) (int, error) {

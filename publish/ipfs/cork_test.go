@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/sec"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	tls "github.com/libp2p/go-libp2p/p2p/security/tls"
 )
 
@@ -100,22 +101,38 @@ func TestCork(t *testing.T) {
 }
 
 func TestCorkHandshakeFails(t *testing.T) {
-	here, there := net.Pipe()
-	there.Close()
-	if c, err := (corked{newTLS(t)}).SecureOutbound(t.Context(), here, ""); c != nil || err == nil {
-		t.Errorf("connection %v, error %v", c, err)
+	for _, s := range []sec.SecureTransport{newTLS(t), newNoise(t)} {
+		here, there := net.Pipe()
+		there.Close()
+		if c, err := (corked{s}).SecureOutbound(t.Context(), here, ""); c != nil || err == nil {
+			t.Errorf("%s: connection %v, error %v", s.ID(), c, err)
+		}
 	}
 }
 
-func newTLS(t *testing.T) *tls.Transport {
+func newTLS(t *testing.T) sec.SecureTransport {
+	t.Helper()
+	s, err := tls.New(tls.ID, newKey(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func newNoise(t *testing.T) sec.SecureTransport {
+	t.Helper()
+	s, err := noise.New(noise.ID, newKey(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func newKey(t *testing.T) crypto.PrivKey {
 	t.Helper()
 	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := tls.New(tls.ID, key, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return key
 }

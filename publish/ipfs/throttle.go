@@ -2,6 +2,8 @@ package ipfs
 
 import (
 	"context"
+	"fmt"
+	"os"
 
 	"golang.org/x/time/rate"
 )
@@ -28,6 +30,9 @@ func (t *throttle) write(ctx context.Context, p []byte, before func() error, w f
 		piece := p[:min(len(p), pieceSize)]
 		if t.limiter != nil {
 			if err := t.limiter.WaitN(ctx, len(piece)); err != nil {
+				if ctx.Err() == nil { // its turn would come too late
+					err = fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)
+				}
 				return written, err
 			}
 		}

@@ -154,8 +154,8 @@ func muxer() *yamux.Transport {
 // What a peer may make us receive: all that it is asked for, if each block comes in a
 // stream of its own. What is refused would be waited for until the peer counts as stalled.
 const (
-	peerStreams = maxWants + 32
-	peerMemory  = maxWants * (streamWindow + unixfs.LeafSize) // bytes: of windows, and of messages that are not whole yet
+	peerStreams = 2*maxWants + 32                             // with what was cancelled and comes all the same
+	peerMemory  = maxWants * (streamWindow + unixfs.LeafSize) // bytes: of windows that have grown, and of messages that are not whole yet
 )
 
 func resourceManager() (network.ResourceManager, error) {

@@ -136,7 +136,11 @@ func TestPeerSendsAtOnce(t *testing.T) {
 				close(begun)
 			})
 		}
-		<-begun
+		select {
+		case <-begun:
+		case <-t.Context().Done():
+			return
+		}
 		if _, err := s.Write(message.Bytes()); err != nil {
 			t.Errorf("%s: %v", c, err)
 		}

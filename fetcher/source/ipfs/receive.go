@@ -38,6 +38,11 @@ var protocols = []protocol.ID{bsnet.ProtocolBitswap, bsnet.ProtocolBitswapOneOne
 // receive reads the messages of a stream that a peer has opened. The library's own reader
 // copies each block once more, and to copy and hash is most of what a fetch costs.
 func (n *Network) receive(s p2p.Stream) {
+	p := n.find(s.Conn().RemotePeer())
+	if p == nil { // nobody has asked it for anything: nothing is kept of what it sends
+		_ = s.Reset()
+		return
+	}
 	r := bufio.NewReaderSize(s, 4<<10)
 	for {
 		m, err := readMessage(r, s.Scope())
@@ -47,9 +52,7 @@ func (n *Network) receive(s p2p.Stream) {
 			}
 			break
 		}
-		if p := n.find(s.Conn().RemotePeer()); p != nil {
-			p.received(m)
-		}
+		p.received(m)
 	}
 	_ = s.Close()
 }
@@ -101,8 +104,11 @@ func parseMessage(b []byte) (*message, error) {
 		}
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
 	m.hash()
-	return m, err
+	return m, nil
 }
 
 // hash finds out the digests of the blocks, of two at once.

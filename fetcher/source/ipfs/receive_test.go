@@ -7,12 +7,14 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	bitswap "github.com/ipfs/boxo/bitswap/message"
 	blocks "github.com/ipfs/go-block-format"
 	"github.com/ipfs/go-cid"
 	p2p "github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	mh "github.com/multiformats/go-multihash"
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -109,6 +111,21 @@ func appendBlock(b []byte, hash uint64, body []byte) []byte {
 	payload = protowire.AppendBytes(protowire.AppendTag(payload, payloadPrefix, protowire.BytesType), prefix)
 	payload = protowire.AppendBytes(protowire.AppendTag(payload, payloadData, protowire.BytesType), body)
 	return protowire.AppendBytes(protowire.AppendTag(b, messagePayload, protowire.BytesType), payload)
+}
+
+// TestReceiveFromStranger: who was asked for nothing is not listened to.
+func TestReceiveFromStranger(t *testing.T) {
+	n, stranger := join(t), newNode(t, loopback)
+	must(t, n.host.Connect(t.Context(), peer.AddrInfo{ID: stranger.ID(), Addrs: stranger.addrs}))
+	s, err := stranger.NewStream(t.Context(), n.host.ID(), protocols[0])
+	must(t, err)
+	must(t, s.SetDeadline(time.Now().Add(10*time.Second)))
+	if _, err := s.Write(binary.AppendUvarint(nil, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Read(make([]byte, 1)); !errors.Is(err, p2p.ErrReset) {
+		t.Errorf("%v, want that the stream is reset", err)
+	}
 }
 
 // FuzzParseMessage: blocks that the library finds are found.
