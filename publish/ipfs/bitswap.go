@@ -18,15 +18,15 @@ import (
 // What the bitswap server keeps in memory. A message has two blocks of 1 MiB, which who
 // gets it can hash at once, or some more small ones, and is there twice while it is sent.
 const (
-	bitswapSenders  = 8         // messages that are sent at a time
+	bitswapSenders  = 16        // messages that are sent at a time
 	bitswapReaders  = 4         // that are prepared meanwhile
-	bitswapPerPeer  = 4 << 20   // bytes of blocks under way to one peer, about
+	bitswapPerPeer  = 8 << 20   // bytes of blocks under way to one peer, about
 	bitswapMessage  = 1<<20 + 1 // bytes of blocks, from which on no more are added
 	bitswapWantlist = 1024      // wants of a peer that are remembered
 	maxCIDLength    = 64        // one of ours has 36
 	// sendTimeout is how long a peer may take for a message. One that takes longer
 	// is disconnected: it would keep a sender from all others.
-	sendTimeout = 40 * time.Second
+	sendTimeout = 60 * time.Second
 )
 
 // bitswap answers peers that want blocks. It asks for none.
