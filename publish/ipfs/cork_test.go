@@ -7,8 +7,11 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/sec"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	tls "github.com/libp2p/go-libp2p/p2p/security/tls"
@@ -97,6 +100,60 @@ func TestCork(t *testing.T) {
 	counted.err = nil
 	if _, err := out.Write(body); !errors.Is(err, cut) {
 		t.Errorf("after half a message another one is sent: error %v", err)
+	}
+}
+
+// stuckConn is a connection whose other side takes nothing.
+type stuckConn struct {
+	net.Conn
+	writing chan bool
+	closed  chan bool
+}
+
+func (c *stuckConn) Write([]byte) (int, error) {
+	c.writing <- true
+	<-c.closed
+	return 0, net.ErrClosed
+}
+
+func (c *stuckConn) Close() error {
+	close(c.closed)
+	return nil
+}
+
+// plain is a security that adds nothing.
+type plain struct{ net.Conn }
+
+func (plain) ConnState() (s network.ConnectionState) { return s }
+func (plain) LocalPeer() peer.ID                     { return "" }
+func (plain) RemotePeer() peer.ID                    { return "" }
+func (plain) RemotePublicKey() crypto.PubKey         { return nil }
+
+// TestCorkCloses: what is stuck does not keep a connection from being closed.
+func TestCorkCloses(t *testing.T) {
+	stuck := &stuckConn{writing: make(chan bool), closed: make(chan bool)}
+	c := &cork{Conn: stuck}
+	s, err := c.secured(plain{c}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrote, closed := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := s.Write([]byte("records"))
+		wrote <- err
+	}()
+	<-stuck.writing
+	go func() { closed <- s.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it is not closed")
+	}
+	if err := <-wrote; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("error %v of the write", err)
 	}
 }
 

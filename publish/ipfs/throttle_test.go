@@ -3,6 +3,7 @@ package ipfs
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -85,5 +86,18 @@ func TestBandwidth(t *testing.T) {
 	o.Bandwidth = 1000
 	if _, err := Start(t.Context(), o); !errors.Is(err, errSlow) {
 		t.Error(err)
+	}
+}
+
+// TestThrottleTooLate: whose turn would come after his time is told so, as of a peer that
+// has taken nothing in time.
+func TestThrottleTooLate(t *testing.T) {
+	throttled := newThrottle(1 << 20)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := throttled.write(ctx, make([]byte, 1<<20), nothing, swallow)
+	var timeout net.Error
+	if !errors.As(err, &timeout) || !timeout.Timeout() {
+		t.Errorf("error %v, want that time is over", err)
 	}
 }
